@@ -1,0 +1,132 @@
+//! Masks secrets in every text before it is written.
+//!
+//! [`Redactor`] reads a text once: a small automaton finds the words that
+//! announce a secret (`password`, `sig=`, `://`, …), and the rule of that word
+//! looks around it (`rules.rs`). A text without such words costs one pass.
+//! [`redact_object`] masks what only the structure of a Kubernetes object gives
+//! away (`object.rs`).
+//!
+//! A mask keeps identity: `‹password:3fa9c2›` stands for the same secret
+//! wherever the same run saw it, and tells nothing of it, because the salt of
+//! the hash is never written. Addresses are no secrets: without them nobody can
+//! follow a packet.
+
+use std::borrow::Cow;
+use std::io;
+use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Input};
+use periscope_store::batch::Mask;
+use sha2::{Digest, Sha256};
+
+mod bootstrap;
+mod value;
+mod place;
+mod rules;
+mod private_key;
+mod object;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use object::redact_object;
+use rules::ANCHORS;
+
+/// A secret in a text: where it is, and the rule that found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Secret {
+    rule: &'static str,
+    range: Range<usize>,
+}
+
+/// The agent's rules for secrets in text.
+pub(crate) struct Redactor {
+    salt: [u8; 16],
+    anchors: AhoCorasick,
+}
+
+impl Redactor {
+    /// Rules whose masks are hashed with this salt. Two redactors with one salt
+    /// give a secret the same mask.
+    pub(crate) fn new(salt: [u8; 16]) -> Self {
+        let anchors = AhoCorasick::builder()
+            .kind(Some(AhoCorasickKind::DFA))
+            .ascii_case_insensitive(true)
+            .build(ANCHORS.iter().map(|(word, _)| word))
+            .expect("a dozen short words make an automaton");
+        Self { salt, anchors }
+    }
+
+    /// Rules with a salt of their own, from the kernel.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel has no random numbers to give.
+    pub(crate) fn with_random_salt() -> io::Result<Self> {
+        let mut salt = [0; 16];
+        let filled = rustix::rand::getrandom(&mut salt, rustix::rand::GetRandomFlags::empty())?;
+        if filled != salt.len() {
+            return Err(io::Error::other("the kernel gave too few random bytes for a salt"));
+        }
+        Ok(Self::new(salt))
+    }
+
+    /// The first secret that a word announces.
+    fn announced(&self, text: &[u8]) -> Option<Secret> {
+        let mut from = 0;
+        while let Some(found) = self.anchors.find(Input::new(text).range(from..)) {
+            let (_, rule) = ANCHORS[found.pattern()];
+            if let Some(secret) = rule(text, found.range()) {
+                return Some(secret);
+            }
+            from = found.start() + 1;
+        }
+        None
+    }
+
+    /// What stands for a secret: `‹rule:3fa9c2›`.
+    fn token(&self, rule: &str, secret: &[u8]) -> String {
+        let hash = Sha256::new().chain_update(self.salt).chain_update(secret).finalize();
+        format!("‹{rule}:{:02x}{:02x}{:02x}›", hash[0], hash[1], hash[2])
+    }
+
+    /// Puts a mask for every secret that `find` finds.
+    ///
+    /// Each search starts behind the secret before it and does not see it: masked
+    /// text is searched as if it had never held a secret, so that masking twice
+    /// changes nothing.
+    fn replace<'a>(
+        &self,
+        text: &'a [u8],
+        find: impl Fn(&[u8]) -> Option<Secret>,
+        found: &mut dyn FnMut(&'static str),
+    ) -> Cow<'a, [u8]> {
+        let Some(mut secret) = find(text) else { return Cow::Borrowed(text) };
+        let mut masked = Vec::with_capacity(text.len() + 32);
+        let mut rest = text;
+        loop {
+            found(secret.rule);
+            masked.extend_from_slice(&rest[..secret.range.start]);
+            let token = self.token(secret.rule, &rest[secret.range.clone()]);
+            masked.extend_from_slice(token.as_bytes());
+            rest = &rest[secret.range.end..];
+            match find(rest) {
+                Some(next) => secret = next,
+                None => break,
+            }
+        }
+        masked.extend_from_slice(rest);
+        Cow::Owned(masked)
+    }
+}
+
+impl Mask for Redactor {
+    fn mask<'a>(&self, text: &'a [u8], found: &mut dyn FnMut(&'static str)) -> Cow<'a, [u8]> {
+        let masked = self.replace(text, |text| self.announced(text), found);
+        // Bootstrap tokens have no word that announces them, only a shape.
+        match self.replace(&masked, bootstrap::find, found) {
+            Cow::Owned(masked) => Cow::Owned(masked),
+            Cow::Borrowed(_) => masked,
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Makes the bundle that a case describes: files as an agent writes them, one
+//! for each of its sessions, opened as the program opens them.
+
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+
+use periscope_store::batch::{
+    self, Batch, HostSample, Level, LineFlags, Outcome, ProbeOutcome, ProbeSample, ProbeTarget,
+    Stream,
+};
+use periscope_store::bundle;
+use periscope_store::time::parse_rfc3339;
+use periscope_store::writer::{Node, Poll, Session, Writer};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::notation::{Bundle, Collection, Line, Object, Probe, Sample, Setting};
+
+/// Wall clock at the first slot of every pattern.
+pub(super) const START: &str = "2026-11-22T12:00:00Z";
+
+/// Nanoseconds of a second.
+pub(super) const SECOND: i64 = 1_000_000_000;
+
+/// `CLOCK_BOOTTIME` at the first slot of every pattern.
+const BOOTED_BEFORE: i64 = 1_000 * SECOND;
+
+/// How long a success and a failure that is no timeout take.
+const OK_NS: i64 = SECOND / 50;
+const QUICK_NS: i64 = SECOND / 200;
+
+/// Collectors of the agent, by name.
+pub(super) const COLLECTORS: [&str; 12] = [
+    "container-logs",
+    "service-logs",
+    "provision-logs",
+    "provision",
+    "iptables",
+    "dns-node",
+    "dns-pod",
+    "dns-cluster",
+    "kubelet-arguments",
+    "kubernetes-objects",
+    "host-samples",
+    "probe",
+];
+
+/// An open bundle, and the folder that its chunks are read from.
+pub(super) struct Opened {
+    bundle: bundle::Bundle,
+    _folder: TempDir,
+}
+
+impl Deref for Opened {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.bundle.connection()
+    }
+}
+
+impl DerefMut for Opened {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.bundle.connection_mut()
+    }
+}
+
+/// Opens the bundle that a case describes.
+pub(super) fn open(bundle: &Bundle) -> Opened {
+    open_crafted(bundle, "")
+}
+
+/// The same, after `sql` has been run on each of its files.
+pub(super) fn open_crafted(bundle: &Bundle, sql: &str) -> Opened {
+    open_files(|folder| {
+        for path in write(bundle, folder) {
+            Connection::open(path).unwrap().execute_batch(sql).unwrap();
+        }
+    })
+}
+
+/// Opens all files that `write` puts into a folder.
+pub(super) fn open_files(write: impl FnOnce(&Path)) -> Opened {
+    // Files that are thrown away at once need not reach a disk.
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let folder = folder.unwrap();
+    write(folder.path());
+    let bundle = crate::open::open(&[folder.path().to_owned()]).unwrap();
+    assert!(bundle.problems().is_empty(), "{:?}", bundle.problems());
+    Opened { bundle, _folder: folder }
+}
+
+/// A node by its name, as every file of it says it.
+pub(super) fn node(name: &str) -> Node {
+    Node { name: name.to_owned(), machine_id: format!("machine of {name}") }
+}
+
+/// Session of a node that begins at a time.
+pub(super) fn session(number: u32, boot: u32, started_ns: i64) -> Session {
+    Session {
+        run_id: "run-1".to_owned(),
+        cluster: None,
+        agent_version: "0.1.0".to_owned(),
+        boot_id: format!("boot-{boot}"),
+        started_ns,
+        process: 100 + number,
+        config: "{}".to_owned(),
+    }
+}
+
+/// Writes the files of a bundle.
+pub(super) fn write(bundle: &Bundle, folder: &Path) -> Vec<PathBuf> {
+    let mut seen = Seen { start: parse_rfc3339(START).unwrap(), ..Seen::default() };
+    for node in &bundle.nodes {
+        seen.lives.insert((node.clone(), 0), Life { boot: 0, from: seen.start, ..Life::default() });
+    }
+    bundle.probe.iter().for_each(|probe| seen.probe(probe));
+    bundle.log.iter().for_each(|line| seen.log(line));
+    bundle.sample.iter().for_each(|sample| seen.host_sample(sample));
+    bundle.setting.iter().for_each(|setting| seen.setting(setting));
+    bundle.object.iter().for_each(|object| seen.object(object));
+    bundle.collection.iter().for_each(|collection| seen.collection(collection));
+    seen.lives
+        .into_iter()
+        .map(|((name, number), life)| {
+            let path = folder.join(format!("{name}-{number}.db"));
+            life.write(&path, &node(&name), number);
+            path
+        })
+        .collect()
+}
+
+/// What the agents saw, by node and number of the session.
+#[derive(Default)]
+struct Seen {
+    start: i64,
+    lives: BTreeMap<(String, u32), Life>,
+}
+
+/// What one session of an agent saw, by collector.
+#[derive(Default)]
+struct Life {
+    boot: u32,
+    from: i64,
+    rounds: BTreeMap<&'static str, Round>,
+}
+
+/// The only round of a collector.
+struct Round {
+    batch: Batch,
+    from: i64,
+    until: i64,
+    outcome: Outcome,
+    message: Option<String>,
+}
+
+/// Clocks and numbers while a pattern is read.
+struct Cursor {
+    session: u32,
+    boot: u32,
+    seq: u64,
+    ts_ns: i64,
+    mono_ns: i64,
+}
+
+impl Life {
+    fn write(self, path: &Path, node: &Node, number: u32) {
+        let session = session(number, self.boot, self.from);
+        let mut writer = Writer::create(path, node, &session).unwrap();
+        for round in self.rounds.into_values() {
+            let poll = Poll {
+                seq: 0,
+                round: 0,
+                started_ns: round.from,
+                ended_ns: round.until,
+                outcome: round.outcome,
+                message: round.message,
+            };
+            writer.commit(round.batch, &poll).unwrap();
+        }
+        writer.seal().unwrap();
+    }
+
+    fn round(&mut self, collector: &'static str, from: i64, until: i64) -> &mut Round {
+        let round = self.rounds.entry(collector).or_insert_with(|| Round {
+            batch: Batch::new(collector),
+            from,
+            until,
+            outcome: Outcome::Complete,
+            message: None,
+        });
+        round.from = round.from.min(from);
+        round.until = round.until.max(until);
+        round
+    }
+}
+
+impl Seen {
+    /// The collector's round in the first session of a node.
+    fn round(&mut self, node: &str, collector: &'static str, from: i64) -> &mut Round {
+        let life = self.lives.get_mut(&(node.to_owned(), 0)).expect(node);
+        life.round(collector, from, from + SECOND)
+    }
+
+    fn log(&mut self, line: &Line) {
+        let (collector, stream) = match (&line.unit, &line.path, &line.container) {
+            (Some(unit), None, None) => ("service-logs", Stream::unit(unit)),
+            (None, Some(path), None) => ("provision-logs", Stream::file(path)),
+            (None, None, Some(name)) => {
+                let [namespace, pod, container] =
+                    name.split('/').collect::<Vec<_>>().try_into().expect(name);
+                ("container-logs", Stream::container(namespace, pod, "uid", container, 0))
+            }
+            _ => panic!("a line has one of unit, path and container: {line:?}"),
+        };
+        let level = [Level::Debug, Level::Info, Level::Warning, Level::Error, Level::Fatal];
+        let level = line.level.as_deref().map_or(Level::None, |text| {
+            level.into_iter().find(|level| level.as_str() == Some(text)).expect(text)
+        });
+        let batch = &mut self.round(&line.node, collector, at(&line.at)).batch;
+        let stream = batch.stream(stream);
+        let flags = LineFlags { level, ..LineFlags::default() };
+        batch.log(stream, at(&line.at), flags, line.message.as_bytes());
+    }
+
+    fn host_sample(&mut self, sample: &Sample) {
+        let ts_ns = at(&sample.at);
+        let batch = &mut self.round(&sample.node, "host-samples", ts_ns).batch;
+        let stream = batch.stream(Stream::host(&sample.family));
+        batch.sample(stream, &HostSample { ts_ns, name: sample.name.clone(), value: sample.value });
+    }
+
+    fn setting(&mut self, setting: &Setting) {
+        let collector = match setting.scope.as_str() {
+            "dns.node" | "dns.localdns" | "dns.hosts" => "dns-node",
+            "dns.pod" => "dns-pod",
+            "dns.cluster" => "dns-cluster",
+            "kubelet" => "kubelet-arguments",
+            other => panic!("no collector reads scope {other}"),
+        };
+        self.round(&setting.node, collector, self.start).batch.setting(batch::Setting {
+            scope: setting.scope.clone(),
+            name: setting.name.clone(),
+            value: Some(setting.value.clone()),
+            source: setting.source.clone(),
+        });
+    }
+
+    fn object(&mut self, object: &Object) {
+        let json: serde_json::Value = serde_json::from_str(&object.json).expect(&object.json);
+        let text = |path: &str| Some(json.pointer(path)?.as_str()?.to_owned());
+        let from = object.at.as_deref().map_or(self.start, at);
+        self.round(&object.node, "kubernetes-objects", from).batch.object(batch::Object {
+            api_version: text("/apiVersion").unwrap_or_else(|| "v1".to_owned()),
+            kind: text("/kind").expect("an object has a kind"),
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name").expect("an object has a name"),
+            uid: text("/metadata/uid"),
+            json: object.json.clone(),
+        });
+    }
+
+    fn collection(&mut self, collection: &Collection) {
+        let collector = COLLECTORS.into_iter().find(|known| *known == collection.collector);
+        let collector = collector.expect(&collection.collector);
+        let round = self.round(&collection.node, collector, self.start);
+        round.outcome = outcome(&collection.outcome);
+        round.message.clone_from(&collection.message);
+    }
+
+    fn probe(&mut self, probe: &Probe) {
+        let interval = nanoseconds(&probe.interval);
+        let offset = nanoseconds(&probe.offset);
+        let mut now = Cursor {
+            session: 0,
+            boot: 0,
+            seq: 0,
+            ts_ns: self.start + offset,
+            mono_ns: BOOTED_BEFORE + offset,
+        };
+        for sign in probe.pattern.chars().filter(|sign| !sign.is_whitespace()) {
+            match sign {
+                '|' => (now.session, now.seq) = (now.session + 1, 0),
+                '!' => {
+                    (now.session, now.seq) = (now.session + 1, 0);
+                    (now.boot, now.mono_ns) = (now.boot + 1, SECOND);
+                }
+                '~' => now.ts_ns += nanoseconds(&probe.step),
+                _ => {
+                    if sign != '_' {
+                        self.sample(probe, sign, &now);
+                        now.seq += 1;
+                    }
+                    now.ts_ns += interval;
+                    now.mono_ns += interval;
+                }
+            }
+        }
+    }
+
+    fn sample(&mut self, probe: &Probe, sign: char, now: &Cursor) {
+        let failure = match sign {
+            'f' => probe.fail.as_str(),
+            'd' => "dns timeout",
+            't' => "tls tls_handshake",
+            'h' => "http http_5xx",
+            'o' | 's' => "",
+            other => panic!("a pattern has no sign {other}"),
+        };
+        let (phase, class) = failure.split_once(' ').unwrap_or_default();
+        let (outcome, duration) = match (sign, class) {
+            ('o', _) => (ProbeOutcome::Ok, OK_NS),
+            ('s', _) => (ProbeOutcome::Skipped, 0),
+            (_, "timeout") => (ProbeOutcome::Fail, nanoseconds(&probe.timeout)),
+            _ => (ProbeOutcome::Fail, QUICK_NS),
+        };
+        let is_failure = outcome == ProbeOutcome::Fail;
+        let sample = ProbeSample {
+            seq: now.seq,
+            ts_ns: now.ts_ns,
+            mono_ns: now.mono_ns,
+            outcome,
+            phase: phase.to_owned(),
+            error_class: class.to_owned(),
+            error: if is_failure { format!("192.0.2.7:443: {class}") } else { String::new() },
+            address: if matches!(sign, 's' | 'd') { "" } else { "192.0.2.7" }.to_owned(),
+            duration_us: (duration / 1_000) as u64,
+            ..ProbeSample::default()
+        };
+        let life = self.lives.entry((probe.node.clone(), now.session)).or_insert_with(|| Life {
+            boot: now.boot,
+            from: now.ts_ns,
+            ..Life::default()
+        });
+        assert_eq!(life.boot, now.boot, "all patterns of a node reboot alike: {probe:?}");
+        let batch = &mut life.round("probe", now.ts_ns, now.ts_ns + duration).batch;
+        let stream = batch.stream(Stream::probe(&target(probe)));
+        batch.probe(stream, &sample);
+    }
+}
+
+fn target(probe: &Probe) -> ProbeTarget {
+    ProbeTarget {
+        name: probe.target.clone(),
+        kind: probe.kind.clone(),
+        url: probe.url.clone().unwrap_or_else(|| format!("https://{}.example/", probe.target)),
+        interval_ns: nanoseconds(&probe.interval),
+        timeout_ns: nanoseconds(&probe.timeout),
+    }
+}
+
+/// Outcome of its text.
+pub(super) fn outcome(text: &str) -> Outcome {
+    let all = [Outcome::Complete, Outcome::Partial, Outcome::Absent, Outcome::Failed];
+    all.into_iter().find(|outcome| outcome.as_str() == text).expect(text)
+}
+
+/// Nanoseconds of `12:00:10` on the day of [`START`].
+fn at(time: &str) -> i64 {
+    let (day, _) = START.split_once('T').unwrap();
+    parse_rfc3339(&format!("{day}T{time}Z")).expect(time)
+}
+
+/// Nanoseconds of `10s`, `1.5s` or `-3600s`.
+fn nanoseconds(text: &str) -> i64 {
+    let seconds: f64 = text.strip_suffix('s').and_then(|text| text.parse().ok()).expect(text);
+    (seconds * SECOND as f64) as i64
+}

@@ -1,0 +1,33 @@
+//! Asks every diagnostic of a bundle: one SQL file, one question.
+//!
+//! [`library`] has the built-in files, [`parse`] checks one and takes it apart,
+//! [`run`] asks it of an open bundle and says for each node what came of it.
+//! [`views`] makes the views that diagnostics and analysts read. Nothing here
+//! knows what any diagnostic is about.
+
+pub(crate) mod views;
+
+pub(crate) mod library;
+pub(crate) mod parse;
+mod token;
+
+pub(crate) mod run;
+
+pub(crate) mod command;
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod crafted_tests;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod notation;
+#[cfg(test)]
+mod outage_tests;
+#[cfg(test)]
+mod run_tests;
+#[cfg(test)]
+mod views_tests;

@@ -1,0 +1,337 @@
+//! The report as text, sized to the terminal.
+
+use std::io::Write;
+
+use anyhow::Result;
+use comfy_table::{CellAlignment, Table};
+use serde_json::Value;
+
+use super::{Gap, Reached, Report};
+use crate::diagnose::parse::{Diagnostic, Severity};
+use crate::diagnose::run::{Answer, Finding, State};
+use crate::output::{printable, table};
+
+/// Width of prose where there is no terminal.
+const DEFAULT_WIDTH: usize = 100;
+
+/// Findings of one diagnostic that are shown; the rest is counted.
+const SHOWN_FINDINGS: usize = 100;
+
+/// Connections that are shown: the worst first, the rest is counted.
+const SHOWN_CONNECTIONS: usize = 40;
+
+/// Writes all of a report.
+pub(super) fn write(report: &Report, out: &mut impl Write) -> Result<()> {
+    let width = Table::new().width().map_or(DEFAULT_WIDTH, usize::from).clamp(40, 120);
+    write_head(report, width, out)?;
+    write_collected(report, width, out)?;
+    write_connections(report, out)?;
+    write_findings(report, width, out)?;
+    write_rest(report, width, out)
+}
+
+fn write_head(report: &Report, width: usize, out: &mut impl Write) -> Result<()> {
+    writeln!(out, "PERISCOPE REPORT\n")?;
+    write_wrapped(
+        out,
+        "Nodes    ",
+        &format!("{} ({})", report.nodes.len(), some(&report.nodes)),
+        width,
+    )?;
+    for run in &report.runs {
+        let cluster = run.clusters.as_deref().unwrap_or("a cluster without a known API server");
+        let nodes = plural(run.nodes, "node");
+        let text = format!(
+            "{} of {} on {nodes}, {} to {}",
+            run.run_id,
+            cluster,
+            to_second(&run.from),
+            to_second(&run.until)
+        );
+        write_wrapped(out, "Run      ", &text, width)?;
+    }
+    Ok(())
+}
+
+/// The first few names, and how many more there are.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(", and ");
+        text.push_str(&(names.len() - SHOWN).to_string());
+        text.push_str(" more");
+    }
+    printable(&text)
+}
+
+fn write_collected(report: &Report, width: usize, out: &mut impl Write) -> Result<()> {
+    writeln!(out, "\nCOLLECTED (on how many nodes)\n")?;
+    let mut collected =
+        table(["collector", "complete", "partial", "absent", "failed", "missing", "rows"]);
+    for row in &report.collectors {
+        let count = |n: i64| if n == 0 { "·".to_owned() } else { n.to_string() };
+        collected.add_row([
+            row.collector.clone(),
+            count(row.complete),
+            count(row.partial),
+            count(row.absent),
+            count(row.failed),
+            count(row.missing),
+            row.rows.to_string(),
+        ]);
+    }
+    align_right(&mut collected, 1..7);
+    writeln!(out, "{collected}")?;
+    for gap in &report.gaps {
+        write_gap(gap, width, out)?;
+    }
+    Ok(())
+}
+
+fn write_gap(gap: &Gap, width: usize, out: &mut impl Write) -> Result<()> {
+    let nodes = match gap.nodes {
+        1 => gap.node.clone(),
+        n => format!("{n} nodes ({}, …)", gap.node),
+    };
+    let text = printable(&format!("on {nodes}: {}", gap.reason));
+    write_wrapped(out, &format!("  {} {} ", gap.outcome, gap.collector), &text, width)
+}
+
+fn write_connections(report: &Report, out: &mut impl Write) -> Result<()> {
+    writeln!(out, "\nCONNECTIONS\n")?;
+    if report.connections.is_empty() {
+        writeln!(out, "No probe samples: nothing is known of any connection.")?;
+        return Ok(());
+    }
+    let mut rows = table([
+        "node",
+        "target",
+        "kind",
+        "available",
+        "known",
+        "samples",
+        "outages",
+        "blips",
+        "unknown",
+        "average",
+    ]);
+    for row in report.connections.iter().take(SHOWN_CONNECTIONS) {
+        rows.add_row(connection_cells(row));
+    }
+    align_right(&mut rows, 3..10);
+    writeln!(out, "{rows}")?;
+    let hidden = report.connections.len().saturating_sub(SHOWN_CONNECTIONS);
+    if hidden > 0 {
+        writeln!(out, "and {hidden} more that are no worse: SELECT * FROM probe_availability")?;
+    }
+    Ok(())
+}
+
+fn connection_cells(row: &Reached) -> [String; 10] {
+    let percent = |share: Option<f64>| share.map_or("–".to_owned(), to_percent);
+    [
+        printable(&row.node),
+        printable(&row.target),
+        printable(&row.kind),
+        percent(row.availability),
+        percent(row.coverage),
+        row.samples.to_string(),
+        row.outages.to_string(),
+        row.blips.to_string(),
+        format!("{:.0} s", row.unknown_s),
+        row.avg_ms.map_or("–".to_owned(), |ms| format!("{ms:.1} ms")),
+    ]
+}
+
+/// A share in percent that says 100 only if it is whole.
+fn to_percent(share: f64) -> String {
+    let percent = (share * 1000.0).floor() / 10.0;
+    format!("{percent:.1} %")
+}
+
+fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
+    for at in columns {
+        if let Some(column) = table.column_mut(at) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+fn write_findings(report: &Report, width: usize, out: &mut impl Write) -> Result<()> {
+    let all = || report.diagnostics.iter().flat_map(|(_, answer)| &answer.findings);
+    let count = |severity| all().filter(|finding| finding.severity == severity).count() as i64;
+    writeln!(
+        out,
+        "\nFINDINGS: {}, {}, {} info",
+        plural(count(Severity::Error), "error"),
+        plural(count(Severity::Warning), "warning"),
+        count(Severity::Info)
+    )?;
+    for (diagnostic, answer) in &report.diagnostics {
+        if !answer.findings.is_empty() {
+            write_answer(diagnostic, answer, width, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_answer(
+    diagnostic: &Diagnostic,
+    answer: &Answer,
+    width: usize,
+    out: &mut impl Write,
+) -> Result<()> {
+    writeln!(out, "\n{}: {} ({})", diagnostic.id, diagnostic.title, answer.findings.len())?;
+    for finding in answer.findings.iter().take(SHOWN_FINDINGS) {
+        write_finding(finding, width, out)?;
+    }
+    let hidden = answer.findings.len().saturating_sub(SHOWN_FINDINGS);
+    if hidden > 0 || answer.truncated {
+        let more = if answer.truncated { "at least " } else { "" };
+        writeln!(out, "\n  and {more}{hidden} more")?;
+    }
+    writeln!(out)?;
+    for paragraph in paragraphs(&diagnostic.prose) {
+        let deeper = if paragraph.starts_with("- ") { 2 } else { 0 };
+        write_indented(out, "  ", &paragraph, width, deeper)?;
+    }
+    if let Some(docs) = &diagnostic.docs {
+        writeln!(out, "  {docs}")?;
+    }
+    Ok(())
+}
+
+fn write_finding(finding: &Finding, width: usize, out: &mut impl Write) -> Result<()> {
+    let node = finding.node.as_deref().unwrap_or("all nodes");
+    let head = format!("\n  {} on {}: ", finding.severity, printable(node));
+    write_wrapped(out, &head, &printable(&finding.message), width)?;
+    let evidence: Vec<String> = finding
+        .evidence
+        .iter()
+        .filter_map(|(name, value)| match value {
+            Value::Null => None,
+            Value::String(text) => Some(format!("{name}={}", printable(text))),
+            other => Some(format!("{name}={other}")),
+        })
+        .collect();
+    write_wrapped(out, "      ", &evidence.join("  "), width)
+}
+
+/// What is healthy, what nobody looked at, and what could not be asked.
+fn write_rest(report: &Report, width: usize, out: &mut impl Write) -> Result<()> {
+    writeln!(out, "\nNO FINDINGS (healthy), NOT KNOWN (blind), NOT ASKED (error)\n")?;
+    for (diagnostic, answer) in &report.diagnostics {
+        let id = &diagnostic.id;
+        let healthy = answer.nodes.iter().filter(|node| node.state == State::Healthy).count();
+        if healthy > 0 {
+            writeln!(out, "  healthy {id}: {}", plural(healthy as i64, "node"))?;
+        }
+        let mut blind: Vec<(&str, Vec<String>)> = Vec::new();
+        for node in &answer.nodes {
+            if let State::Blind { reason } = &node.state {
+                match blind.iter_mut().find(|(known, _)| known == reason) {
+                    Some((_, nodes)) => nodes.push(node.node.clone()),
+                    None => blind.push((reason, vec![node.node.clone()])),
+                }
+            }
+        }
+        for (reason, nodes) in blind {
+            let text = printable(&format!("on {}: {reason}", some(&nodes)));
+            write_wrapped(out, &format!("  blind   {id} "), &text, width)?;
+        }
+        if let Some(error) = &answer.error {
+            write_wrapped(out, &format!("  error   {id}: "), &printable(error), width)?;
+        }
+    }
+    Ok(())
+}
+
+/// Paragraphs of prose, each on one line; items of a list are paragraphs too.
+fn paragraphs(prose: &str) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let mut is_new = true;
+    for line in prose.lines() {
+        is_new |= line.starts_with("- ");
+        if line.trim().is_empty() {
+            is_new = true;
+        } else if let (false, Some(last)) = (is_new, all.last_mut()) {
+            last.push(' ');
+            last.push_str(line.trim());
+        } else {
+            all.push(line.trim().to_owned());
+            is_new = false;
+        }
+    }
+    all
+}
+
+/// Writes a text after a head, broken between words; further lines are indented
+/// a little deeper than the first.
+fn write_wrapped(out: &mut impl Write, head: &str, text: &str, width: usize) -> Result<()> {
+    write_indented(out, head, text, width, 4)
+}
+
+/// The same, further lines being indented by `deeper` more than the first.
+fn write_indented(
+    out: &mut impl Write,
+    head: &str,
+    text: &str,
+    width: usize,
+    deeper: usize,
+) -> Result<()> {
+    let first = head.trim_start_matches('\n');
+    let indent = first.len() - first.trim_start().len() + deeper;
+    let mut line = head.to_owned();
+    let mut used = first.chars().count();
+    let mut is_empty = true;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if !is_empty && used + 1 + length > width {
+            writeln!(out, "{}", line.trim_end())?;
+            line = " ".repeat(indent);
+            used = indent;
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+            used += 1;
+        }
+        line.push_str(word);
+        used += length;
+        is_empty = false;
+    }
+    writeln!(out, "{}", line.trim_end())?;
+    Ok(())
+}
+
+fn plural(count: i64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// A time of the bundle without its nanoseconds.
+fn to_second(ts: &str) -> String {
+    ts.get(..19).map_or_else(|| ts.to_owned(), |text| format!("{text}Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_wrapped_below_their_beginning() {
+        let mut out = Vec::new();
+        write_wrapped(&mut out, "  head: ", "one two three four five", 18).expect("written");
+        assert_eq!(
+            String::from_utf8(out).expect("text"),
+            "  head: one two\n      three four\n      five\n"
+        );
+    }
+
+    #[test]
+    fn only_whole_is_a_hundred_percent() {
+        assert_eq!(to_percent(1.0), "100.0 %");
+        assert_eq!(to_percent(0.999_99), "99.9 %");
+        assert_eq!(to_percent(0.0), "0.0 %");
+    }
+}

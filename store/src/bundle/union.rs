@@ -1,0 +1,144 @@
+//! Adds a file to a database that holds other files: the union that a bundle
+//! and a merge are made of.
+//!
+//! The unit is the batch. One that is not there yet is taken with all its rows;
+//! one that is there gives way to a version that ended later, which happens
+//! when a file was copied while its agent still wrote to it.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use crate::{Error, Result, file, schema, writer};
+
+/// What becomes of chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chunks {
+    /// Their bytes stay in the file, which is number `file` of the bundle.
+    Metadata {
+        /// Position in the bundle's list of files.
+        file: usize,
+    },
+    /// They are copied as they are.
+    Copied,
+}
+
+/// Adds all of a file, or nothing of it.
+pub(crate) fn add(connection: &Connection, path: &Path, chunks: Chunks) -> Result<()> {
+    file::check(path)?;
+    let damaged = |error: rusqlite::Error| Error::Damaged {
+        path: path.to_owned(),
+        reason: file::plain(&error),
+    };
+    connection.execute("ATTACH DATABASE ? AS theirs", [file::uri(path)]).map_err(damaged)?;
+    let added = file::check_tables(connection, "theirs")
+        .and_then(|()| check_texts(connection))
+        .map_err(|reason| Error::Damaged { path: path.to_owned(), reason })
+        .and_then(|()| add_attached(connection, chunks).map_err(damaged));
+    let detached = connection.execute_batch("DETACH DATABASE theirs").map_err(damaged);
+    added.and(detached)
+}
+
+/// Checks that names and messages are UTF-8, as SQLite does not. They go into
+/// answers about all files, which one wrong byte must not cost.
+fn check_texts(connection: &Connection) -> std::result::Result<(), String> {
+    for table in ["raw_node", "raw_session", "raw_batch", "raw_issue", "raw_stream"] {
+        let all_are_text = || -> rusqlite::Result<bool> {
+            let mut statement = connection.prepare(&format!("SELECT * FROM theirs.{table}"))?;
+            let columns = statement.column_count();
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                for column in 0..columns {
+                    if let ValueRef::Text(bytes) = row.get_ref(column)?
+                        && std::str::from_utf8(bytes).is_err()
+                    {
+                        return Ok(false);
+                    }
+                }
+            }
+            Ok(true)
+        };
+        if !all_are_text().map_err(|error| file::plain(&error))? {
+            return Err(format!("its {table} holds a text that is not UTF-8"));
+        }
+    }
+    Ok(())
+}
+
+fn add_attached(connection: &Connection, chunks: Chunks) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    // Everything is asked for by a batch that is whole, so that rows of none,
+    // and batches of no session or node, are never taken.
+    transaction.execute_batch(
+        "CREATE TEMP TABLE IF NOT EXISTS taken (id INTEGER PRIMARY KEY);
+         DELETE FROM taken;
+         INSERT INTO main.raw_node SELECT id, name, machine_id FROM theirs.raw_node
+         WHERE true ON CONFLICT (id) DO NOTHING;
+         INSERT INTO main.raw_session (id, node_id, run_id, cluster, agent_version, boot_id,
+                                       started_ns, ended_ns, config)
+         SELECT id, node_id, run_id, cluster, agent_version, boot_id, started_ns, ended_ns, config
+         FROM theirs.raw_session
+         WHERE true
+         ON CONFLICT (id) DO UPDATE SET ended_ns = max(ended_ns, excluded.ended_ns);
+         INSERT INTO main.raw_stream SELECT id, node_id, kind, name, attributes
+         FROM theirs.raw_stream WHERE true ON CONFLICT (id) DO NOTHING;
+         INSERT INTO taken
+         SELECT new.id
+         FROM theirs.raw_batch AS new
+         JOIN main.raw_session AS session ON session.id = new.session_id
+         LEFT JOIN main.raw_batch AS old ON old.id = new.id
+         WHERE old.id IS NULL OR new.ended_ns > old.ended_ns;",
+    )?;
+    let replaced = transaction
+        .prepare("SELECT id FROM taken WHERE id IN (SELECT id FROM main.raw_batch)")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<i64>>>()?;
+    for batch_id in replaced {
+        writer::remove_batch(&transaction, batch_id)?;
+    }
+    transaction.execute_batch(
+        "INSERT INTO main.raw_batch
+         SELECT id, session_id, collector, seq, round, started_ns, ended_ns, outcome, message,
+                row_count
+         FROM theirs.raw_batch WHERE id IN taken;",
+    )?;
+    for table in schema::BATCH_TABLES {
+        transaction.execute_batch(&format!(
+            "INSERT INTO main.{table} SELECT * FROM theirs.{table} WHERE batch_id IN taken"
+        ))?;
+    }
+    // A chunk comes whole. Of its runs, those count whose batch is taken: the rows
+    // of the others are there already, in other chunks.
+    transaction.execute_batch(
+        "CREATE TEMP TABLE IF NOT EXISTS taken_chunk (id INTEGER PRIMARY KEY);
+         DELETE FROM taken_chunk;
+         INSERT INTO taken_chunk
+         SELECT DISTINCT chunk_id FROM theirs.raw_chunk_run WHERE batch_id IN taken;",
+    )?;
+    match chunks {
+        Chunks::Copied => transaction.execute_batch(
+            "INSERT INTO main.raw_chunk
+             SELECT id, kind, codec, row_count, raw_bytes, data
+             FROM theirs.raw_chunk WHERE id IN taken_chunk ORDER BY id;
+             INSERT INTO main.raw_chunk_filter SELECT chunk_id, kind, data
+             FROM theirs.raw_chunk_filter WHERE chunk_id IN taken_chunk ORDER BY chunk_id, kind;",
+        )?,
+        Chunks::Metadata { file } => {
+            transaction.execute(
+                "INSERT INTO main.raw_chunk
+                 SELECT id, kind, codec, row_count, raw_bytes, length(data), ?
+                 FROM theirs.raw_chunk WHERE id IN taken_chunk",
+                [file as i64],
+            )?;
+        }
+    }
+    transaction.execute_batch(
+        "INSERT INTO main.raw_chunk_run
+         SELECT chunk_id, ord, iif(batch_id IN taken, batch_id, NULL), stream_id, row_count,
+                first_ns, last_ns, failed_count, max_gap_ns
+         FROM theirs.raw_chunk_run
+         WHERE chunk_id IN (SELECT id FROM theirs.raw_chunk WHERE id IN taken_chunk);",
+    )?;
+    transaction.commit()
+}

@@ -1,0 +1,267 @@
+//! Reads log chunks: all rows, some rows, single columns, rows with a text in
+//! their message.
+
+use super::expand::Printer;
+use super::needle::Needle;
+use super::parts::Parts;
+use super::straddle::{Straddle, Verdict};
+use super::template::StringList;
+use super::{CLOCK, HEXDUMP, ISO, LogColumns, STRING, WHOLE};
+use crate::Result;
+use crate::codec::{Declared, LOG};
+
+/// Reader of a log chunk that opens no more columns than it is asked for.
+///
+/// All its methods fail if a column that they open is damaged.
+#[derive(Debug)]
+pub struct LogReader<'a> {
+    parts: Parts<'a>,
+}
+
+impl<'a> LogReader<'a> {
+    /// Finds the columns of a chunk.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no chunk of this codec, or not of the declared size.
+    pub fn open(declared: Declared, data: &'a [u8]) -> Result<Self> {
+        declared.expect(LOG)?;
+        Ok(Self { parts: Parts::open(declared, data)? })
+    }
+
+    /// Times of all rows, in nanoseconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// If a column is damaged.
+    pub fn ts(&self) -> Result<&[i64]> {
+        self.parts.times().map(Vec::as_slice)
+    }
+
+    /// Flags of all rows.
+    ///
+    /// # Errors
+    ///
+    /// If a column is damaged.
+    pub fn flags(&self) -> Result<&[u8]> {
+        self.parts.flags().map(Vec::as_slice)
+    }
+
+    /// The rows with these numbers, which must ascend.
+    ///
+    /// # Errors
+    ///
+    /// If they do not, if there is no such row, or if a column is damaged.
+    pub fn expand(&self, rows: &[u32]) -> Result<LogColumns> {
+        let mut columns = LogColumns::default();
+        let (times, flags) = (self.ts()?, self.flags()?);
+        let mut printer = Printer::new(&self.parts)?;
+        for &row in rows {
+            printer.skip_to(row as usize)?;
+            printer.print(&mut columns.text)?;
+            columns.ends.push(columns.text.len());
+            columns.ts_ns.push(times[row as usize]);
+            columns.flags.push(flags[row as usize]);
+        }
+        Ok(columns)
+    }
+
+    /// All rows.
+    pub(super) fn expand_all(&self) -> Result<LogColumns> {
+        let mut printer = Printer::new(&self.parts)?;
+        let mut text = Vec::with_capacity(self.parts.text_bytes);
+        let mut ends = Vec::with_capacity(self.parts.row_count);
+        for _ in 0..self.parts.row_count {
+            printer.print(&mut text)?;
+            ends.push(text.len());
+        }
+        printer.end()?;
+        Ok(LogColumns { ts_ns: self.ts()?.to_vec(), flags: self.flags()?.to_vec(), ends, text })
+    }
+
+    /// Numbers of exactly the rows whose message contains the needle.
+    ///
+    /// Text is built only for rows whose template leaves it open; a needle that
+    /// no template and no string can be part of costs two columns.
+    ///
+    /// # Errors
+    ///
+    /// If a column is damaged.
+    pub fn rows_matching(&self, needle: &Needle) -> Result<Vec<u32>> {
+        if needle.bytes().is_empty() {
+            return Ok((0..self.parts.row_count as u32).collect());
+        }
+        let holds_needle = strings_with(needle, self.parts.dictionary()?);
+        let verdicts = self.verdicts(needle, !holds_needle.is_empty())?;
+        if verdicts.iter().all(|verdict| *verdict == Verdict::Never) {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        let mut open = Vec::new();
+        self.sort_rows(needle, &verdicts, &holds_needle, &mut found, &mut open)?;
+        if !open.is_empty() {
+            let mut printer = Printer::new(&self.parts)?;
+            let mut text = Vec::new();
+            for row in open {
+                text.clear();
+                printer.skip_to(row as usize)?;
+                printer.print(&mut text)?;
+                if needle.is_in(&text) {
+                    found.push(row);
+                }
+            }
+            found.sort_unstable();
+        }
+        Ok(found)
+    }
+
+    /// Verdict on each template.
+    fn verdicts(&self, needle: &Needle, string_holds_needle: bool) -> Result<Vec<Verdict>> {
+        let templates = self.parts.template_texts()?;
+        if needle.is_special() {
+            let whole = |number| {
+                if templates.get(number) == [WHOLE] { Verdict::Whole } else { Verdict::Never }
+            };
+            return Ok((0..templates.len()).map(whole).collect());
+        }
+        let mut verdicts = vec![Verdict::Never; templates.len()];
+        let mut from = 0;
+        while let Some(place) = needle.find(templates.text(), from) {
+            let number = templates.number_at(place);
+            let (start, end) = templates.range(number);
+            if place > start && matches!(templates.text()[place - 1], ISO | CLOCK) {
+                // The spelling of a stamp is no text.
+                from = place + 1;
+            } else {
+                verdicts[number] = Verdict::Always;
+                from = end + 1;
+            }
+        }
+        let straddle = Straddle::new(needle, self.parts.dictionary()?, string_holds_needle);
+        for (number, verdict) in verdicts.iter_mut().enumerate() {
+            if *verdict == Verdict::Never {
+                let (start, end) = templates.range(number);
+                *verdict = straddle.verdict(templates.text(), start, end)?;
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// Puts rows that match into `found`, and those that must be printed to know
+    /// into `open`.
+    fn sort_rows(
+        &self,
+        needle: &Needle,
+        verdicts: &[Verdict],
+        holds_needle: &[bool],
+        found: &mut Vec<u32>,
+        open: &mut Vec<u32>,
+    ) -> Result<()> {
+        let rows = self.parts.rows()?;
+        let has = |wanted| verdicts.contains(&wanted);
+        let mut values = Values::default();
+        if has(Verdict::Strings) || has(Verdict::Hexdump) || has(Verdict::Whole) {
+            values.next.clone_from(&self.parts.slots()?.layout.starts);
+        }
+        if has(Verdict::Strings) {
+            values.strings = self.parts.strings()?;
+        }
+        if has(Verdict::Hexdump) {
+            values.hexdumps = hexdumps_with(needle, self.parts.hexdump()?);
+        }
+        if has(Verdict::Whole) {
+            let whole = self.parts.whole()?;
+            let count = self.parts.slots()?.layout.whole;
+            values.whole = (0..count).map(|number| needle.is_in(whole.get(number))).collect();
+        }
+        for (row, template) in rows.templates.iter().enumerate() {
+            let verdict = verdicts[*template as usize];
+            let decided = if values.next.is_empty() {
+                false
+            } else {
+                values.pass(self.parts.slots()?.templates.slots(*template), verdict, holds_needle)
+            };
+            match verdict {
+                Verdict::Text => open.push(row as u32),
+                Verdict::Always => found.push(row as u32),
+                _ if decided => found.push(row as u32),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Values of rows, read along, as far as they decide about rows.
+#[derive(Default)]
+struct Values<'a> {
+    /// Place of the next value of each column; empty if none decides.
+    next: Vec<usize>,
+    strings: &'a [u32],
+    /// Whether each row of a hexdump holds the needle.
+    hexdumps: Vec<bool>,
+    next_hexdump: usize,
+    /// Whether each message that is stored whole does.
+    whole: Vec<bool>,
+    next_whole: usize,
+}
+
+impl Values<'_> {
+    /// Goes past the values of a row. Tells whether one decides for it.
+    fn pass(&mut self, slots: &[super::template::Slot], verdict: Verdict, holds: &[bool]) -> bool {
+        let mut decided = false;
+        for slot in slots {
+            let place = &mut self.next[slot.column as usize];
+            let at = *place;
+            *place += 1;
+            match slot.placeholder {
+                STRING if verdict == Verdict::Strings => {
+                    decided |= holds.get(self.strings[at] as usize).copied().unwrap_or_default();
+                }
+                HEXDUMP => {
+                    decided |= verdict == Verdict::Hexdump && self.hexdumps[self.next_hexdump];
+                    self.next_hexdump += 1;
+                }
+                WHOLE => {
+                    decided |= verdict == Verdict::Whole && self.whole[self.next_whole];
+                    self.next_whole += 1;
+                }
+                _ => {}
+            }
+        }
+        decided
+    }
+}
+
+/// Whether each string holds the needle; empty if none does.
+fn strings_with(needle: &Needle, dictionary: &StringList) -> Vec<bool> {
+    let mut holds = Vec::new();
+    if needle.is_special() {
+        return holds;
+    }
+    let mut from = 0;
+    while let Some(place) = needle.find(dictionary.text(), from) {
+        let number = dictionary.number_at(place);
+        let (_, end) = dictionary.range(number);
+        holds.resize(dictionary.len(), false);
+        holds[number] = true;
+        from = end + 1;
+    }
+    holds
+}
+
+/// Whether the bytes of each row of a hexdump hold the needle.
+fn hexdumps_with(needle: &Needle, rows: &[[u8; 16]]) -> Vec<bool> {
+    let bytes = rows.as_flattened();
+    let mut holds = vec![false; rows.len()];
+    let mut from = 0;
+    while let Some(place) = needle.find(bytes, from) {
+        if place % 16 + needle.bytes().len() <= 16 {
+            holds[place / 16] = true;
+            from = (place / 16 + 1) * 16;
+        } else {
+            from = place + 1;
+        }
+    }
+    holds
+}

@@ -1,0 +1,184 @@
+//! Opens database files that come from elsewhere and may be wrong, cut or
+//! crafted.
+//!
+//! What a file claims is checked before SQLite reads it (header) and before a
+//! query does (tables exactly as [`schema`] makes them). Nothing is written,
+//! next to a file neither.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{Error, Result, schema};
+
+/// Bytes of an SQLite header. <https://sqlite.org/fileformat2.html#the_database_header>
+const HEADER_BYTES: usize = 100;
+
+/// All database files below some paths: a folder stands for the `.db` files in
+/// it, at any depth, in order of their names.
+///
+/// # Errors
+///
+/// If a path does not exist, or a folder holds no such file.
+pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+        if metadata.is_dir() {
+            let before = files.len();
+            find_in(path, 0, &mut files)?;
+            if files.len() == before {
+                return Err(Error::NoFiles { path: path.clone() });
+            }
+        } else {
+            files.push(path.clone());
+        }
+    }
+    files.dedup();
+    Ok(files)
+}
+
+fn find_in(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
+    const MAX_DEPTH: usize = 8;
+    let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
+    let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    for path in paths {
+        let is_link = path.symlink_metadata().is_ok_and(|data| data.is_symlink());
+        if path.is_dir() {
+            if depth < MAX_DEPTH && !is_link {
+                find_in(&path, depth + 1, files)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "db") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Checks the header of a file, without SQLite.
+///
+/// # Errors
+///
+/// Says what the file is if it is not a node's database of a known schema, and
+/// where it ends if it is cut.
+pub fn check(path: &Path) -> Result<()> {
+    let mut file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let length = file.metadata().map_err(|error| unreadable(path, &error))?.len();
+    let mut header = [0; HEADER_BYTES];
+    let path = path.to_owned();
+    if file.read_exact(&mut header).is_err() || !header.starts_with(b"SQLite format 3\0") {
+        return Err(Error::NotSqlite { path });
+    }
+    let number = |at: usize| {
+        i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    let application_id = number(68);
+    if application_id != schema::APPLICATION_ID {
+        return Err(Error::NotPeriscope { path, application_id });
+    }
+    let found = number(60);
+    if found > schema::VERSION {
+        return Err(Error::NewerSchema { path, found, known: schema::VERSION });
+    }
+    if found < 1 {
+        return Err(Error::Damaged { path, reason: format!("its schema version is {found}") });
+    }
+    let page_size = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    let expected = page_size * u64::from(number(28) as u32);
+    if length < expected {
+        let reason = format!("it ends after {length} of {expected} bytes");
+        return Err(Error::Damaged { path, reason });
+    }
+    Ok(())
+}
+
+/// URI by which SQLite opens a file for reading only. A file that no agent is
+/// writing to is opened as immutable, so that nothing is made next to it.
+#[must_use]
+pub fn uri(path: &Path) -> String {
+    use std::fmt::Write;
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut uri = String::from("file:");
+    for byte in std::os::unix::ffi::OsStrExt::as_bytes(absolute.as_os_str()) {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            byte => write!(uri, "%{byte:02x}").expect("a String takes all"),
+        }
+    }
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let live = std::fs::metadata(&wal).is_ok_and(|data| data.len() > 0);
+    uri.push_str(if live { "?mode=ro" } else { "?mode=ro&immutable=1" });
+    uri
+}
+
+/// A connection that reads one file and trusts nothing in it.
+///
+/// # Errors
+///
+/// As [`check`], and if a table is not as Periscope makes it.
+pub(crate) fn open(path: &Path) -> Result<Connection> {
+    check(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let damaged =
+        |error: rusqlite::Error| Error::Damaged { path: path.to_owned(), reason: plain(&error) };
+    let connection = Connection::open_with_flags(uri(path), flags).map_err(damaged)?;
+    connection
+        .execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;")
+        .map_err(damaged)?;
+    check_tables(&connection, "main")
+        .map_err(|reason| Error::Damaged { path: path.to_owned(), reason })?;
+    Ok(connection)
+}
+
+/// An object of a schema: type, name and SQL.
+type SchemaObject = (String, String, Option<String>);
+
+/// Compares every object of a schema with what this program would have made.
+/// Objects that are there beside them are never read.
+pub(crate) fn check_tables(
+    connection: &Connection,
+    database: &str,
+) -> std::result::Result<(), String> {
+    static OURS: OnceLock<std::result::Result<Vec<SchemaObject>, String>> = OnceLock::new();
+    let ours = OURS.get_or_init(|| {
+        let ours = Connection::open_in_memory().map_err(|error| plain(&error))?;
+        schema::create(&ours).map_err(|error| error.to_string())?;
+        schema_objects(&ours, "main").map_err(|error| plain(&error))
+    });
+    let theirs = schema_objects(connection, database).map_err(|error| plain(&error))?;
+    match ours.as_ref().map_err(Clone::clone)?.iter().find(|object| !theirs.contains(object)) {
+        Some((kind, name, _)) => Err(format!("its {kind} {name} is not as Periscope makes it")),
+        None => Ok(()),
+    }
+}
+
+fn schema_objects(connection: &Connection, database: &str) -> rusqlite::Result<Vec<SchemaObject>> {
+    connection
+        .prepare(&format!("SELECT type, name, sql FROM {database}.sqlite_schema"))?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect()
+}
+
+/// SQLite's error in its own words, without the wrapper's.
+pub(crate) fn plain(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqliteFailure(code, None) => code.to_string(),
+        rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::Unreadable { path: path.to_owned(), reason: error.to_string() }
+}

@@ -1,0 +1,298 @@
+//! What the three tables over chunks have in common: a virtual table of SQLite.
+#![expect(
+    unsafe_code,
+    reason = "rusqlite's virtual table traits are unsafe: their structs begin with SQLite's own, \
+              as #[repr(C)] and the first field make sure"
+)]
+
+use std::borrow::Cow;
+use std::ffi::{CStr, c_int};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rusqlite::types::ValueRef;
+use rusqlite::vtab::{
+    Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConfig, VTabConnection,
+    VTabCursor,
+};
+use rusqlite::{Connection, Error, Result, ffi};
+
+use super::pattern;
+use super::plan::{Comparison, Filter, Push};
+use super::scan::{Done, Opened, Request, Scan, Task};
+use crate::batch::StreamKind;
+use crate::bundle::{Catalogue, RunMeta, StreamMeta};
+
+/// Bits of a rowid that number the row in its chunk; the others number the
+/// chunk in the bundle. A chunk has fewer rows than raw bytes.
+const ROW_BITS: u32 = 28;
+const _: () = assert!(crate::codec::MAX_RAW_BYTES <= 1 << ROW_BITS);
+
+/// Bits of a plan's number that say which columns the query names. The last of
+/// them stands for all columns from there on in SQLite, but no table has so many.
+const NAMED: u64 = (1 << 30) - 1;
+/// Bit that says that messages are shown, because nothing else needs them.
+const SHOWS_TEXT: u64 = 1 << 30;
+
+/// A table over the chunks of some kinds of streams.
+pub(crate) trait ChunkTable: 'static {
+    /// Name in SQL.
+    const NAME: &'static CStr;
+    /// `CREATE TABLE` statement that declares the columns, each with a comment.
+    const SCHEMA: &'static CStr;
+    /// Kinds of streams whose chunks it reads.
+    const KINDS: &'static [StreamKind];
+    /// Number of the column that patterns are asked of, if there is one.
+    const TEXT: Option<u32> = None;
+    /// Columns that help to choose chunks, by number.
+    const PUSHES: &'static [(c_int, Push)];
+    /// What of a chunk stays until its rows were shown.
+    type Chunk: Send + 'static;
+
+    /// Reads a chunk, in a worker: chooses the rows that the filter lets through
+    /// and opens the columns that the query names.
+    ///
+    /// # Errors
+    ///
+    /// If the chunk is damaged; then all of its rows are missing from the answer.
+    fn open(task: &mut Task<'_>) -> crate::Result<Opened<Self::Chunk>>;
+
+    /// Gives column number `column` of a row to SQLite.
+    fn column(row: &Row<'_, Self>, column: c_int, context: &mut Context) -> Result<()>;
+}
+
+/// A row, with all that is known about it.
+pub(crate) struct Row<'a, T: ChunkTable + ?Sized> {
+    /// The bundle.
+    pub(crate) catalogue: &'a Catalogue,
+    /// Stream that the row belongs to.
+    pub(crate) stream: &'a StreamMeta,
+    /// Batch that saw it.
+    pub(crate) batch_id: i64,
+    /// What the query wants.
+    pub(crate) request: &'a Request,
+    /// Position of its chunk in the catalogue.
+    pub(crate) number: usize,
+    /// Its chunk.
+    pub(crate) chunk: &'a T::Chunk,
+    /// Rows of the chunk that are shown.
+    pub(crate) rows: &'a [u32],
+    /// Which of these it is.
+    pub(crate) nth: usize,
+}
+
+impl<T: ChunkTable> Row<'_, T> {
+    /// Number of the row in its chunk.
+    pub(crate) fn at(&self) -> usize {
+        self.rows[self.nth] as usize
+    }
+}
+
+/// Makes a table known to a connection.
+pub(crate) fn register<T: ChunkTable>(
+    connection: &Connection,
+    catalogue: &Arc<Catalogue>,
+) -> Result<()> {
+    connection.create_module(T::NAME, const { &module::<T>() }, Some(catalogue.clone()))?;
+    super::document(connection, T::NAME, T::SCHEMA)
+}
+
+const fn module<T: ChunkTable>() -> Module<'static, Table<T>> {
+    Module::eponymous_only_module()
+}
+
+#[repr(C)]
+struct Table<T> {
+    base: ffi::sqlite3_vtab,
+    catalogue: Arc<Catalogue>,
+    marker: PhantomData<T>,
+}
+
+// SAFETY: `Table` is #[repr(C)] and begins with `sqlite3_vtab`.
+unsafe impl<'vtab, T: ChunkTable> VTab<'vtab> for Table<T> {
+    type Aux = Arc<Catalogue>;
+    type Cursor = Cursor<T>;
+
+    fn connect(
+        db: &mut VTabConnection,
+        aux: Option<&Self::Aux>,
+        _module_name: &[u8],
+        _database_name: &[u8],
+        _table_name: &[u8],
+        _args: &[&[u8]],
+    ) -> Result<(Cow<'static, CStr>, Self)> {
+        db.config(VTabConfig::Innocuous)?;
+        let catalogue = aux.cloned().unwrap_or_default();
+        let table = Self { base: ffi::sqlite3_vtab::default(), catalogue, marker: PhantomData };
+        Ok((Cow::Borrowed(T::SCHEMA), table))
+    }
+
+    fn best_index(&self, info: &mut IndexInfo) -> Result<bool> {
+        let mut plan = String::new();
+        let mut used = Vec::new();
+        let mut shows_text = T::TEXT.is_some_and(|column| info.col_used() >> column & 1 != 0);
+        for (at, constraint) in info.constraints().enumerate() {
+            let push = T::PUSHES.iter().position(|(column, _)| *column == constraint.column());
+            let Some(push) = push.filter(|_| constraint.is_usable()) else { continue };
+            let Some(comparison) = comparison(info, at, &constraint.operator()) else { continue };
+            let takes = match T::PUSHES[push].1 {
+                Push::Ts | Push::TsNs => comparison.is_of_values(),
+                Push::Message => !comparison.is_of_values(),
+                _ => comparison == Comparison::Equal,
+            };
+            // Texts under another collation are equal more often than we think.
+            if takes && (!comparison.is_of_values() || info.collation(at)? == "BINARY") {
+                plan.push(char::from(b'a' + push as u8));
+                plan.push(char::from(comparison.code()));
+                used.push((at, comparison.is_owned()));
+                shows_text &= !comparison.is_owned();
+            }
+        }
+        for (argument, (at, is_owned)) in used.iter().enumerate() {
+            let mut usage = info.constraint_usage(*at);
+            usage.set_argv_index(argument as c_int + 1);
+            usage.set_omit(*is_owned);
+        }
+        // What a full scan costs, halved twice by each constraint: the planner
+        // compares this with other tables, which are far cheaper per row.
+        let rows: usize = self.catalogue.chunks.iter().map(|c| c.declared.row_count).sum();
+        let share = 4_f64.powi(-(used.len() as i32));
+        info.set_estimated_cost((rows as f64).mul_add(share, 1_000.0));
+        info.set_estimated_rows((rows as f64 * share) as i64 + 1);
+        let columns = info.col_used() & NAMED;
+        info.set_idx_num((columns | if shows_text { SHOWS_TEXT } else { 0 }) as c_int);
+        info.set_idx_str(&plan);
+        Ok(true)
+    }
+
+    fn open(&'vtab mut self) -> Result<Cursor<T>> {
+        Ok(Cursor {
+            base: ffi::sqlite3_vtab_cursor::default(),
+            catalogue: self.catalogue.clone(),
+            request: None,
+            scan: None,
+            chunk: None,
+            run: 0,
+            nth: 0,
+        })
+    }
+}
+
+/// How a constraint compares, if we know what to do with it.
+fn comparison(info: &IndexInfo, at: usize, operator: &IndexConstraintOp) -> Option<Comparison> {
+    // The pattern, where it stands in the statement itself.
+    let is_plain = |is_plain: fn(&[u8]) -> bool| matches!(info.rhs_value(at), Ok(Some(ValueRef::Text(text))) if is_plain(text));
+    Some(match operator {
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ => Comparison::Equal,
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_GT => Comparison::Greater,
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_GE => Comparison::GreaterOrEqual,
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LT => Comparison::Less,
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LE => Comparison::LessOrEqual,
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LIKE if is_plain(pattern::is_plain_like) => {
+            Comparison::PlainLike
+        }
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LIKE => Comparison::Like,
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_GLOB if is_plain(pattern::is_plain_glob) => {
+            Comparison::PlainGlob
+        }
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_GLOB => Comparison::Glob,
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_MATCH => Comparison::Match,
+        IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_REGEXP => Comparison::Regexp,
+        _ => return None,
+    })
+}
+
+#[repr(C)]
+struct Cursor<T: ChunkTable> {
+    base: ffi::sqlite3_vtab_cursor,
+    catalogue: Arc<Catalogue>,
+    request: Option<Arc<Request>>,
+    scan: Option<Scan<T::Chunk>>,
+    chunk: Option<Done<T::Chunk>>,
+    /// Position in the runs of the chunk's job.
+    run: usize,
+    /// Position in the rows of the chunk.
+    nth: usize,
+}
+
+impl<T: ChunkTable> Cursor<T> {
+    /// Moves on to the first row at or after the current place.
+    fn settle(&mut self) {
+        loop {
+            if let Some(Done { job, opened }) = &self.chunk
+                && let Some(row) = opened.rows.get(self.nth)
+            {
+                let is_past = |run: &RunMeta| run.first_row + run.row_count <= *row as usize;
+                while job.runs.get(self.run).is_some_and(is_past) {
+                    self.run += 1;
+                }
+                return;
+            }
+            self.chunk = self.scan.as_mut().and_then(Scan::next);
+            (self.run, self.nth) = (0, 0);
+            if self.chunk.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+// SAFETY: `Cursor` is #[repr(C)] and begins with `sqlite3_vtab_cursor`.
+unsafe impl<T: ChunkTable> VTabCursor for Cursor<T> {
+    fn filter(&mut self, named: c_int, plan: Option<&str>, values: &Filters<'_>) -> Result<()> {
+        let mut filter = Filter::default();
+        let (steps, _) = plan.unwrap_or_default().as_bytes().as_chunks::<2>();
+        for (step, value) in steps.iter().zip(values.iter()) {
+            let (_, push) = T::PUSHES[usize::from(step[0] - b'a')];
+            filter.add(push, Comparison::parse(step[1]), value).map_err(Error::ModuleError)?;
+        }
+        let kinds: Vec<&str> = T::KINDS.iter().map(|kind| kind.as_str()).collect();
+        let jobs = filter.jobs(&self.catalogue, &kinds);
+        let named = named as u64;
+        let request = Arc::new(Request {
+            filter,
+            columns: named & NAMED,
+            shows_text: AtomicBool::new(named & SHOWS_TEXT != 0),
+        });
+        self.scan = Some(Scan::start(&self.catalogue, jobs, &request, T::open));
+        self.request = Some(request);
+        self.chunk = None;
+        self.settle();
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<()> {
+        self.nth += 1;
+        self.settle();
+        Ok(())
+    }
+
+    fn eof(&self) -> bool {
+        self.chunk.is_none()
+    }
+
+    fn column(&self, context: &mut Context, column: c_int) -> Result<()> {
+        let (Some(Done { job, opened }), Some(request)) = (&self.chunk, &self.request) else {
+            return context.set_result(rusqlite::types::Null);
+        };
+        let row = Row {
+            catalogue: &self.catalogue,
+            stream: &self.catalogue.streams[job.runs[self.run].stream],
+            batch_id: job.runs[self.run].batch_id,
+            request,
+            number: job.chunk,
+            chunk: &opened.chunk,
+            rows: &opened.rows,
+            nth: self.nth,
+        };
+        T::column(&row, column, context)
+    }
+
+    fn rowid(&self) -> Result<i64> {
+        let row = |done: &Done<T::Chunk>| {
+            (done.job.chunk as i64) << ROW_BITS | i64::from(done.opened.rows[self.nth])
+        };
+        Ok(self.chunk.as_ref().map_or(0, row))
+    }
+}

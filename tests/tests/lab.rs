@@ -1,0 +1,508 @@
+//! In a real cluster: what the agent says of a node is what the node itself says.
+//!
+//! Needs the cluster that `.ci/run` brings up (`PERISCOPE_LAB` names its scripts).
+//! The tests interfere with the network of nodes, so they take turns.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use periscope_store::bundle::Bundle;
+use periscope_tests::lab::{GATEWAY, Lab};
+use periscope_tests::programs;
+use serde_json::Value;
+
+const INTERVAL_S: f64 = 2.0;
+
+const PODS: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: chatter, namespace: kube-system}
+spec:
+  nodeName: NODE
+  containers:
+  - name: main
+    image: docker.io/lab/busybox:1
+    imagePullPolicy: Never
+    command: [sh, -c, 'i=0; while [ $i -lt 2500 ]; do echo "line $i of a chatty container that says the same again and again, more or less"; i=$((i+1)); [ $((i%250)) = 0 ] && sleep 2; done; head -c 40000 /dev/zero | tr "\0" x; echo; echo oops >&2; sleep 100000']
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: crasher, namespace: kube-system}
+spec:
+  nodeName: NODE
+  containers:
+  - name: main
+    image: docker.io/lab/busybox:1
+    imagePullPolicy: Never
+    command: [sh, -c, 'echo starting; echo "E1122 12:28:03.000000 1 main.go:7] cannot go on" >&2; exit 3']
+"#;
+
+static LAB: LazyLock<Mutex<Lab>> = LazyLock::new(|| {
+    let lab = Lab::find().expect("the lab's scripts");
+    let deadline = Instant::now() + Duration::from_mins(3);
+    // A cluster that has just come up is short of nodes and service accounts.
+    while lab.nodes().expect("nodes").len() < 3
+        || lab.kubectl(&["get", "serviceaccount", "default", "-n", "kube-system"]).is_err()
+    {
+        assert!(Instant::now() < deadline, "the cluster does not come up");
+        sleep(Duration::from_secs(1));
+    }
+    let node = lab.nodes().expect("nodes")[0].clone();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), PODS.replace("NODE", &node)).expect("written");
+    lab.kubectl(&["apply", "-f", &file.path().display().to_string()]).expect("pods");
+    let folder = lab.var_log(&node).join("pods");
+    // Rotated logs, a container that ended, and one that has said all it will.
+    let is_silent = || {
+        let tail = lab.kubectl(&["logs", "-n", "kube-system", "chatter", "--tail=2"]);
+        tail.is_ok_and(|tail| tail.contains("oops"))
+    };
+    while !(has_file(&folder, "/0.log.") && has_file(&folder, "crasher") && is_silent()) {
+        assert!(Instant::now() < deadline, "no rotated log below {}", folder.display());
+        sleep(Duration::from_secs(1));
+    }
+    Mutex::new(lab)
+});
+
+fn lab() -> MutexGuard<'static, Lab> {
+    LAB.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn has_file(folder: &Path, part: &str) -> bool {
+    files_below(folder).iter().any(|path| path.display().to_string().contains(part))
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] })
+        .collect();
+    files.sort();
+    files
+}
+
+fn configuration(lab: &Lab) -> String {
+    let folder = lab.folder().display();
+    let targets = [
+        ("internet", "internet", "https://internet.lab.internal/".to_owned()),
+        ("mcr", "mcr", "https://mcr.lab.internal/v2/".to_owned()),
+        ("acr", "acr", "https://registry.azurecr.lab.internal/v2/".to_owned()),
+        ("api-server", "api-server", format!("https://{GATEWAY}:6443/readyz")),
+    ];
+    let table = |(name, kind, url): (&str, &str, String)| {
+        format!(
+            "[[probe]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\n\
+             ca_file = \"{folder}/pki/ca.crt\"\ninterval = \"{INTERVAL_S}s\"\ntimeout = \"1s\"\n"
+        )
+    };
+    let tables: Vec<String> = targets.into_iter().map(table).collect();
+    format!("kubeconfig = \"{folder}/admin.conf\"\n{}", tables.join(""))
+}
+
+/// The agent on a node, about to write below a folder.
+fn agent(lab: &Lab, node: &str, output: &Path, seconds: u32) -> Command {
+    let config = output.join(format!("{node}.toml"));
+    fs::write(&config, configuration(lab)).expect("written");
+    let mut command = lab.on(node, &programs::path("periscope-agent").expect("built"));
+    command.args(["collect", "--host-root", "/", "--run-id", "run", "--config"]).arg(config);
+    command.arg("--output").arg(output).args(["--probe-for", &format!("{seconds}s")]);
+    command.args(["--node-name", node]);
+    command
+}
+
+fn database(output: &Path, node: &str) -> PathBuf {
+    output.join("run").join(node).join(format!("{node}.db"))
+}
+
+/// Rows of a query by the analyzer, as JSON.
+fn query(bundle: &[PathBuf], sql: &str) -> Vec<Value> {
+    let mut command = programs::analyze().expect("built");
+    command.arg("query").args(bundle).arg(sql).args(["--format", "json"]);
+    let text = programs::stdout_of(&mut command).expect(sql);
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn texts(rows: &[Value], column: &str) -> Vec<String> {
+    rows.iter().map(|row| row[column].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+fn now_s() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64()
+}
+
+#[test]
+fn a_node_is_collected_as_it_is() {
+    let lab = lab();
+    let nodes = lab.nodes().expect("nodes");
+    let output = tempfile::tempdir().expect("a folder");
+    let mut agents: Vec<_> = nodes
+        .iter()
+        .map(|node| agent(&lab, node, output.path(), 12).spawn().expect("started"))
+        .collect();
+    for agent in &mut agents {
+        let status = agent.wait().expect("ended");
+        assert_eq!(status.code(), Some(0), "all complete or absent");
+    }
+    let node = &nodes[0];
+    let bundle = [database(output.path(), node)];
+
+    let outcomes: BTreeMap<String, String> =
+        query(&bundle, "SELECT collector, outcome FROM collection")
+            .iter()
+            .map(|row| {
+                let text = |column: &str| row[column].as_str().unwrap_or_default().to_owned();
+                (text("collector"), text("outcome"))
+            })
+            .collect();
+    for (collector, expected) in [
+        ("container-logs", "complete"),
+        ("service-logs", "complete"),
+        ("iptables", "complete"),
+        ("dns-node", "complete"),
+        ("dns-pod", "absent"),
+        ("dns-cluster", "complete"),
+        ("kubelet-arguments", "complete"),
+        ("kubernetes-objects", "complete"),
+        ("host-samples", "complete"),
+        ("probe", "complete"),
+    ] {
+        assert_eq!(outcomes.get(collector).map(String::as_str), Some(expected), "{outcomes:?}");
+    }
+
+    journal_is_equal(&lab, node, &bundle);
+    container_logs_are_equal(&lab, node, &bundle);
+    iptables_are_equal(node, &bundle);
+    let pods = lab
+        .kubectl(&["get", "pods", "-n", "kube-system", "-o", "jsonpath={.items[*].metadata.name}"])
+        .expect("pods");
+    let mut expected: Vec<&str> = pods.split(' ').collect();
+    expected.sort_unstable();
+    assert_eq!(texts(&query(&bundle, "SELECT name FROM pod ORDER BY name"), "name"), expected);
+    let hosts = query(&bundle, "SELECT count(*) AS n FROM sample");
+    assert_ne!(hosts[0]["n"], 0);
+    let flags = query(&bundle, "SELECT value FROM kubelet_setting WHERE name = '--max-pods'");
+    assert_eq!(flags[0]["value"], "110");
+    let integrity = Command::new("sqlite3").arg(&bundle[0]).arg("PRAGMA integrity_check").output();
+    assert_eq!(integrity.expect("sqlite3").stdout, b"ok\n");
+
+    // All nodes together: no outage, custom DNS (the lab's own), and a merge in
+    // any order that says the same.
+    let all: Vec<PathBuf> = nodes.iter().map(|node| database(output.path(), node)).collect();
+    assert_eq!(query(&all, "SELECT * FROM probe_outage"), Vec::<Value>::new());
+    let report = programs::finish(programs::analyze().expect("built").args(&all)).expect("ran");
+    assert_eq!(report.status, Some(1), "{}", report.stdout);
+    assert!(!report.stdout.contains("was down"), "{}", report.stdout);
+    assert!(report.stdout.contains("custom-dns"), "{}", report.stdout);
+    for node in &nodes {
+        assert!(report.stdout.contains(node.as_str()), "{}", report.stdout);
+    }
+    let mut orders = Vec::new();
+    for (name, order) in [("forward", [0, 1, 2]), ("backward", [2, 1, 0])] {
+        let merged = output.path().join(format!("{name}.merged"));
+        let files: Vec<PathBuf> = order.iter().map(|at| all[*at].clone()).collect();
+        periscope_store::merge::merge(&files, &merged).expect("merged");
+        orders.push(query(
+            &[merged],
+            "SELECT node, stream_id, ts_ns, message FROM log ORDER BY 1, 2, 3, 4",
+        ));
+    }
+    assert_eq!(orders[0], orders[1]);
+}
+
+fn started_ns(bundle: &[PathBuf], collector: &str) -> i64 {
+    let bundle = Bundle::open(bundle).expect("a bundle");
+    bundle
+        .connection()
+        .query_row(
+            "SELECT min(started_ns) FROM raw_batch WHERE collector = ?",
+            [collector],
+            |row| row.get(0),
+        )
+        .expect("a batch")
+}
+
+/// Entries of the kubelet, against journalctl: same number, same text.
+fn journal_is_equal(lab: &Lab, node: &str, bundle: &[PathBuf]) {
+    let before_ns = started_ns(bundle, "service-logs");
+    let journal = programs::stdout_of(
+        Command::new("journalctl").arg("-D").arg(lab.var_log(node).join("journal")).args([
+            "-o",
+            "json",
+            "--all",
+            "--no-pager",
+            "SYSLOG_IDENTIFIER=kubelet",
+        ]),
+    )
+    .expect("journalctl");
+    let mut expected: Vec<(i64, String)> = journal
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .map(|entry| {
+            let stamp = entry["__REALTIME_TIMESTAMP"].as_str().expect("a time");
+            let message = entry["MESSAGE"].as_str().expect("text").to_owned();
+            (stamp.parse::<i64>().expect("a number") * 1000, message)
+        })
+        .filter(|(ns, _)| *ns < before_ns)
+        .collect();
+    let rows = query(
+        bundle,
+        &format!(
+            "SELECT ts_ns, message FROM log
+             WHERE unit = 'kubelet.service' AND ts_ns < {before_ns}"
+        ),
+    );
+    let mut actual: Vec<(i64, String)> = rows
+        .iter()
+        .map(|row| {
+            let message = row["message"].as_str().expect("text").to_owned();
+            (row["ts_ns"].as_i64().expect("a number"), message)
+        })
+        .collect();
+    expected.sort_by_key(|(ns, _)| *ns);
+    actual.sort_by_key(|(ns, _)| *ns);
+    assert!(expected.len() > 20, "the kubelet says little: {}", expected.len());
+    assert_eq!(actual.len(), expected.len());
+    let differ: Vec<_> =
+        actual.iter().zip(&expected).filter(|(ours, theirs)| ours != theirs).collect();
+    // The kubelet prints one flag with a password: its default, root.
+    for (ours, theirs) in &differ {
+        assert!(ours.1.contains("‹password:") && theirs.1.contains("-password="), "{ours:?}");
+    }
+    assert!(differ.len() <= 2, "{differ:?}");
+}
+
+/// Lines of containers, against their files read in another way.
+fn container_logs_are_equal(lab: &Lab, node: &str, bundle: &[PathBuf]) {
+    let pods = lab.var_log(node).join("pods");
+    let mut expected: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for path in files_below(&pods) {
+        let relative = path.strip_prefix(&pods).expect("below").display().to_string();
+        let parts: Vec<&str> = relative.split('/').collect();
+        let names: Vec<&str> = parts[0].split('_').collect();
+        if names[0] != "kube-system" || !["chatter", "crasher"].contains(&names[1]) {
+            continue;
+        }
+        let restart = parts[2].split('.').next().expect("a number").to_owned();
+        let text = if path.extension().is_some_and(|extension| extension == "gz") {
+            programs::stdout_of(Command::new("zcat").arg(&path)).expect("zcat")
+        } else {
+            fs::read_to_string(&path).expect("a file")
+        };
+        let lines = expected.entry((names[1].to_owned(), restart)).or_default();
+        let mut parts = BTreeMap::<String, String>::new();
+        for line in text.lines() {
+            let mut fields = line.splitn(4, ' ').skip(1);
+            let output = fields.next().expect("stream").to_owned();
+            let tag = fields.next().expect("tag");
+            let part = parts.entry(output.clone()).or_default();
+            part.push_str(fields.next().unwrap_or_default());
+            if tag == "F" {
+                lines.push(format!("{output} {}", std::mem::take(part)));
+            }
+        }
+    }
+    let mut actual: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    let rows = query(
+        bundle,
+        "SELECT pod, restart, output, message FROM log
+         WHERE source = 'container' AND namespace = 'kube-system'
+               AND pod IN ('chatter', 'crasher')",
+    );
+    for row in &rows {
+        let text = |column: &str| row[column].as_str().unwrap_or_default();
+        let key = (text("pod").to_owned(), row["restart"].to_string());
+        actual.entry(key).or_default().push(format!("{} {}", text("output"), text("message")));
+    }
+    // A container may restart once more, or lose its oldest log, meanwhile.
+    let common: Vec<_> = expected.keys().filter(|key| actual.contains_key(*key)).cloned().collect();
+    let has_chatter = common.iter().any(|(pod, _)| pod == "chatter");
+    assert!(has_chatter, "{:?} {:?}", expected.keys(), actual.keys());
+    for key in common {
+        let (mut expected, mut actual) = (expected[&key].clone(), actual[&key].clone());
+        if key.0 == "chatter" {
+            assert_eq!(expected.len(), 2502, "all its lines are in its files");
+        }
+        expected.sort_unstable();
+        actual.sort_unstable();
+        assert_eq!(actual, expected, "{key:?}");
+    }
+    let errors =
+        query(bundle, "SELECT DISTINCT level FROM log WHERE pod = 'crasher' AND output = 'stderr'");
+    assert_eq!(texts(&errors, "level"), ["error"]);
+}
+
+/// Rules, against iptables-save. Counters move, so they are left out.
+fn iptables_are_equal(node: &str, bundle: &[PathBuf]) {
+    for (family, program) in [("ipv4", "iptables-save"), ("ipv6", "ip6tables-save")] {
+        let saved = programs::stdout_of(Command::new("ip").args(["netns", "exec", node, program]))
+            .expect(program);
+        let mut expected: Vec<&str> =
+            saved.lines().filter(|line| line.starts_with("-A ")).collect();
+        let rows =
+            query(bundle, &format!("SELECT rule FROM iptables_rule WHERE family = '{family}'"));
+        let mut actual = texts(&rows, "rule");
+        expected.sort_unstable();
+        actual.sort_unstable();
+        assert_eq!(actual, expected, "{family}");
+    }
+}
+
+/// The pod of `deployment/collect-once`, under its own rights, on one node.
+#[test]
+fn a_pod_collects_under_its_shipped_rights() {
+    let lab = lab();
+    let node = lab.nodes().expect("nodes")[0].clone();
+    lab.image("docker.io/lab/periscope:test", &programs::static_agent().expect("built"))
+        .expect("imported");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = configuration(&lab).lines().skip(1).collect::<Vec<_>>().join("\n");
+    fs::create_dir_all(lab.var_log(&node).join("aks-periscope")).expect("made");
+    fs::write(lab.var_log(&node).join("aks-periscope/agent.toml"), config).expect("written");
+    let deployment = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deployment");
+    // The lab's kubectl is older than the kustomization: its files, one by one.
+    let mut manifest = [
+        "base/namespace.yaml",
+        "base/service-account.yaml",
+        "base/cluster-role.yaml",
+        "base/cluster-role-binding.yaml",
+        "collect-once/pod.yaml",
+    ]
+    .map(|file| fs::read_to_string(deployment.join(file)).expect(file))
+    .join("---\n");
+    for (from, to) in [
+        (
+            "image: periscope-linux",
+            "image: docker.io/lab/periscope:test\n      imagePullPolicy: Never",
+        ),
+        ("restartPolicy: Never", &format!("restartPolicy: Never\n  nodeName: {node}")),
+        (
+            "--output=/aks-periscope]",
+            "--output=/aks-periscope, --config=/aks-periscope/agent.toml, --probe-for=8s, \
+             --run-id=pod]",
+        ),
+    ] {
+        assert!(manifest.contains(from), "{manifest}");
+        manifest = manifest.replacen(from, to, 1);
+    }
+    let file = folder.path().join("manifest.yaml").display().to_string();
+    fs::write(&file, manifest).expect("written");
+    lab.kubectl(&["delete", "-f", &file, "--ignore-not-found"]).expect("cleaned");
+    lab.kubectl(&["apply", "-f", &file]).expect("applied");
+    let phase = || {
+        let pod = ["get", "pod", "-n", "aks-periscope", "aks-periscope-collect-once"];
+        lab.kubectl(&[&pod[..], &["-o", "jsonpath={.status.phase}"]].concat()).expect("a pod")
+    };
+    let deadline = Instant::now() + Duration::from_mins(2);
+    while !["Succeeded", "Failed"].contains(&phase().as_str()) {
+        assert!(Instant::now() < deadline, "the pod is {}", phase());
+        sleep(Duration::from_secs(1));
+    }
+    let words = lab
+        .kubectl(&["logs", "-n", "aks-periscope", "aks-periscope-collect-once"])
+        .expect("its output");
+    assert_eq!(phase(), "Succeeded", "{words}");
+
+    let written = lab.var_log(&node).join(format!("aks-periscope/pod/{node}/{node}.db"));
+    let bundle = [written];
+    let outcomes =
+        query(&bundle, "SELECT collector, outcome, message FROM collection ORDER BY collector");
+    for row in &outcomes {
+        let is_honest = row["outcome"] == "complete" || row["collector"] == "provision-logs";
+        assert!(is_honest, "{row}\n{words}");
+    }
+    assert_eq!(outcomes.len(), 12, "{outcomes:?}");
+    iptables_are_equal(&node, &bundle);
+    let kubelet = query(&bundle, "SELECT value FROM kubelet_setting WHERE name = '--max-pods'");
+    assert_eq!(kubelet[0]["value"], "110");
+    let pods = query(&bundle, "SELECT count(*) AS n FROM pod WHERE namespace = 'kube-system'");
+    assert_ne!(pods[0]["n"], 0);
+    // What the pod may do, and nothing of Secrets.
+    let account = "--as=system:serviceaccount:aks-periscope:aks-periscope-service-account";
+    let may = lab.kubectl(&["auth", "can-i", "--list", account]).expect("a list");
+    assert!(!may.contains("secrets"), "{may}");
+    lab.kubectl(&["delete", "-f", &file]).expect("deleted");
+    fs::remove_dir_all(lab.var_log(&node).join("aks-periscope")).expect("removed");
+}
+
+#[test]
+fn an_outage_is_bounded_by_what_was_seen() {
+    let lab = lab();
+    let node = lab.nodes().expect("nodes")[1].clone();
+    let output = tempfile::tempdir().expect("a folder");
+    let mut agent = agent(&lab, &node, output.path(), 40).spawn().expect("started");
+    sleep(Duration::from_secs(12));
+    let cut = now_s();
+    lab.services(&["cut", &node, GATEWAY]).expect("cut");
+    let cut_done = now_s();
+    sleep(Duration::from_secs(11));
+    let mend = now_s();
+    lab.services(&["mend", &node]).expect("mended");
+    let mend_done = now_s();
+    agent.wait().expect("ended");
+
+    let bundle = [database(output.path(), &node)];
+    let outages = query(
+        &bundle,
+        "SELECT target, censored,
+                unixepoch(started_after, 'subsec') AS started_after,
+                unixepoch(started_by, 'subsec') AS started_by,
+                unixepoch(ended_after, 'subsec') AS ended_after,
+                unixepoch(ended_by, 'subsec') AS ended_by
+         FROM probe_outage ORDER BY target",
+    );
+    assert_eq!(texts(&outages, "target"), ["acr", "api-server", "internet", "mcr"]);
+    for outage in &outages {
+        let at = |column: &str| outage[column].as_f64().expect(column);
+        // A sample may be under way when the rule comes: its length of slack.
+        let slack = 0.1;
+        assert!(at("started_after") <= cut_done + slack, "{outage} {cut}");
+        assert!(at("started_by") >= cut - slack, "{outage} {cut}");
+        assert!(at("ended_after") <= mend_done + slack, "{outage} {mend}");
+        assert!(at("ended_by") >= mend - slack, "{outage} {mend}");
+        assert!(at("started_by") - at("started_after") <= 2.0 * INTERVAL_S, "{outage}");
+        assert!(at("ended_by") - at("ended_after") <= 2.0 * INTERVAL_S, "{outage}");
+        assert_eq!(outage["censored"], "no", "{outage}");
+    }
+    let report = programs::finish(programs::analyze().expect("built").args(&bundle)).expect("ran");
+    assert_eq!(report.status, Some(1));
+    assert!(report.stdout.contains("was down"), "{}", report.stdout);
+}
+
+#[test]
+fn a_stopped_agent_leaves_the_unknown() {
+    let lab = lab();
+    let node = lab.nodes().expect("nodes")[2].clone();
+    let output = tempfile::tempdir().expect("a folder");
+    let mut agent = agent(&lab, &node, output.path(), 32).spawn().expect("started");
+    sleep(Duration::from_secs(10));
+    signal_agents("STOP");
+    sleep(Duration::from_secs(11));
+    signal_agents("CONT");
+    agent.wait().expect("ended");
+
+    let bundle = [database(output.path(), &node)];
+    assert_eq!(query(&bundle, "SELECT * FROM probe_outage"), Vec::<Value>::new());
+    let gaps =
+        query(&bundle, "SELECT target, unknown_s, fail FROM probe_availability ORDER BY target");
+    assert_eq!(texts(&gaps, "target"), ["acr", "api-server", "internet", "mcr"]);
+    for gap in &gaps {
+        let unknown = gap["unknown_s"].as_f64().expect("a number");
+        assert!((9.0..16.0).contains(&unknown), "{gap}");
+    }
+}
+
+fn signal_agents(signal: &str) {
+    // By the whole command line, which nsenter's holds too: it stops itself when
+    // its child is stopped, and would wait for ever.
+    let status = Command::new("pkill")
+        .args([&format!("-{signal}"), "-f", "periscope-agent collect"])
+        .status()
+        .expect("pkill");
+    assert!(status.success(), "no agent to signal");
+}
