@@ -1,10 +1,17 @@
-//! What the agent shall do: a TOML file, overridden by the environment,
-//! overridden by flags. Every value remembers where it came from.
+//! What the agent shall do: a TOML file, overridden by the environment and the
+//! files that a cluster mounts, overridden by flags. Every value remembers where
+//! it came from.
 //!
-//! [`Config::load`] is pure but for reading the one file; `--print-config` prints
-//! [`Config::to_toml`], which is itself a valid configuration file.
+//! [`Config::load`] reads that one file and the mounted ones and nothing else;
+//! `--print-config` prints [`Config::to_toml`], which is itself a valid
+//! configuration file.
 
-use std::fmt::Write as _;
+mod sources;
+mod print;
+mod service;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,38 +20,32 @@ use serde::Deserialize;
 
 use crate::duration;
 use crate::probe::TargetConfig;
+use crate::redact::RedactionConfig;
+
+use print::Printer;
+use service::RunFile;
+use sources::{Environment, optional, pick};
+
+pub(crate) use service::{RunConfig, RunFlags};
+pub(crate) use sources::{Origin, Sourced};
 
 /// Namespace that is collected unless another is asked for.
 const DEFAULT_NAMESPACE: &str = "kube-system";
 
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Nobody set it.
-    Default,
-    /// The configuration file.
-    File,
-    /// An environment variable.
-    Environment(&'static str),
-    /// A flag.
-    Flag(&'static str),
-}
+/// What `COLLECTOR_LIST` may hold that the agent heeds: a cluster that is only
+/// connected to Azure has no AKS nodes to read.
+const CONNECTED_CLUSTER: &str = "connectedCluster";
 
-/// A value and where it came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sourced<T> {
-    /// What holds.
-    pub(crate) value: T,
-    /// Who said so.
-    pub(crate) origin: Origin,
-}
+/// Collectors that such a cluster goes without, as in the original.
+const NOT_CONNECTED: [&str; 4] =
+    ["iptables", "kubelet-arguments", "provision-logs", "service-logs"];
 
 /// What the agent shall do.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// Folder where the node's root is mounted.
     pub(crate) host_root: Sourced<PathBuf>,
-    /// Folder to write databases to.
+    /// Folder to write databases to; `run` keeps its state there too.
     pub(crate) output: Sourced<PathBuf>,
     /// Name of the run; `None` takes the time at which it starts.
     pub(crate) run_id: Sourced<Option<String>>,
@@ -74,6 +75,12 @@ pub(crate) struct Config {
     pub(crate) no_proxy: Sourced<Option<String>>,
     /// Targets to probe; `None` discovers those of an AKS node.
     pub(crate) probes: Sourced<Option<Vec<TargetConfig>>>,
+    /// What only the continuous run needs to know.
+    pub(crate) run: RunConfig,
+    /// Mounted file that names the run, and that may change.
+    run_id_file: PathBuf,
+    /// What is masked beside secrets.
+    pub(crate) redaction: Sourced<RedactionConfig>,
 }
 
 /// What flags can say. `None` and empty lists say nothing.
@@ -88,7 +95,7 @@ pub(crate) struct Flags {
     /// Folder to write to: DIR/RUN/NODE/NODE.db (default: periscope-output)
     #[arg(long, short, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
-    /// Name of the run (default: the time it starts)
+    /// Name of the run (default: the time it starts; `run` goes on with the last)
     #[arg(long, value_name = "ID")]
     pub(crate) run_id: Option<String>,
     /// Name of the node (default: its host name)
@@ -118,6 +125,15 @@ pub(crate) struct Flags {
     /// Sample the probes for this long (default: 60s)
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) probe_for: Option<Duration>,
+    /// Folder where a cluster mounts the ConfigMap (default: /config)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) config_mount: Option<PathBuf>,
+    /// Folder where it mounts the Secret (default: /secret)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) secret_mount: Option<PathBuf>,
+    /// What only `run` takes.
+    #[arg(skip)]
+    pub(crate) run: RunFlags,
 }
 
 /// What a configuration file can say.
@@ -140,6 +156,9 @@ struct FileConfig {
     proxy: Option<String>,
     no_proxy: Option<String>,
     probe: Option<Vec<TargetConfig>>,
+    #[serde(default)]
+    run: RunFile,
+    redaction: Option<RedactionConfig>,
 }
 
 impl Config {
@@ -147,14 +166,17 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, has a key that does not exist, or any value
+    /// If a file cannot be read, has a key that does not exist, or any value
     /// is not what its key takes. The text names the file and the line.
+    #[expect(clippy::too_many_lines, reason = "a table of keys, one paragraph each")]
     pub(crate) fn load(
         flags: &Flags,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self> {
         let file = flags.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
-        let env = Environment(environment);
+        let (config_mount, secret_mount) = service::mounts(flags, environment);
+        let env =
+            Environment { variable: environment, config: &config_mount, secret: &secret_mount };
         let file_time = |key: &str, text: Option<&String>| -> Result<Option<Duration>> {
             text.map(|text| duration::parse(text))
                 .transpose()
@@ -165,53 +187,62 @@ impl Config {
         let config = Self {
             host_root: pick(
                 ("--host-root", flags.host_root.clone()),
-                env.path("PERISCOPE_HOST_ROOT"),
+                env.path("PERISCOPE_HOST_ROOT")?,
                 file.host_root,
                 PathBuf::from("/"),
             ),
             output: pick(
                 ("--output", flags.output.clone()),
-                env.path("PERISCOPE_OUTPUT"),
+                env.path("PERISCOPE_OUTPUT")?,
                 file.output,
                 PathBuf::from("periscope-output"),
             ),
             run_id: optional(
                 ("--run-id", flags.run_id.clone()),
-                env.text(&["PERISCOPE_RUN_ID", "DIAGNOSTIC_RUN_ID"]),
+                env.text(&["PERISCOPE_RUN_ID", "DIAGNOSTIC_RUN_ID"])?,
                 file.run_id,
             ),
             node_name: optional(
                 ("--node-name", flags.node_name.clone()),
-                env.text(&["PERISCOPE_NODE_NAME", "HOST_NODE_NAME"]),
+                env.text(&["PERISCOPE_NODE_NAME", "HOST_NODE_NAME"])?,
                 file.node_name,
             ),
             only: pick(
                 ("--only", list(&flags.only)),
-                env.list(&["PERISCOPE_ONLY"]),
+                env.list(&["PERISCOPE_ONLY"])?,
                 file.only,
                 vec![],
             ),
             skip: pick(
                 ("--skip", list(&flags.skip)),
-                env.list(&["PERISCOPE_SKIP"]),
+                env.list(&["PERISCOPE_SKIP"])?.or(connected_cluster(&env)?),
                 file.skip,
                 vec![],
             ),
             log_namespaces: pick(
                 ("--log-namespaces", list(&flags.log_namespaces)),
-                env.list(&["PERISCOPE_LOG_NAMESPACES", "DIAGNOSTIC_CONTAINERLOGS_LIST"]),
+                env.list(&[
+                    "PERISCOPE_LOG_NAMESPACES",
+                    "DIAGNOSTIC_CONTAINERLOGS_LIST",
+                    "DIAGNOSTIC_CONTAINERLOGS_NAMESPACES",
+                ])?,
                 file.log_namespaces,
                 default_namespaces(),
             ),
             object_namespaces: pick(
                 ("--object-namespaces", list(&flags.object_namespaces)),
-                env.list(&["PERISCOPE_OBJECT_NAMESPACES"]),
+                env.list(&[
+                    "PERISCOPE_OBJECT_NAMESPACES",
+                    "DIAGNOSTIC_KUBEOBJECTS_LIST",
+                    "DIAGNOSTIC_KUBEOBJECTS_NAMESPACES",
+                ])?
+                .map(|(origin, list)| (origin, namespaces_of(&list))),
                 file.object_namespaces,
                 default_namespaces(),
             ),
             units: pick(
                 ("--units", list(&flags.units)),
-                env.list(&["PERISCOPE_UNITS"]),
+                env.list(&["PERISCOPE_UNITS"])?,
                 file.units,
                 ["docker", "containerd", "kubelet"].map(str::to_owned).to_vec(),
             ),
@@ -223,13 +254,17 @@ impl Config {
             ),
             provision_logs: pick(
                 ("", None),
-                env.list(&["PERISCOPE_PROVISION_LOGS", "DIAGNOSTIC_NODELOGS_LIST_LINUX"]),
+                env.list(&[
+                    "PERISCOPE_PROVISION_LOGS",
+                    "DIAGNOSTIC_NODELOGS_LIST_LINUX",
+                    "DIAGNOSTIC_NODELOGS_LIST",
+                ])?,
                 file.provision_logs,
                 vec![],
             ),
             kubeconfig: optional(
                 ("--kubeconfig", flags.kubeconfig.clone()),
-                env.text(&["PERISCOPE_KUBECONFIG"]),
+                env.text(&["PERISCOPE_KUBECONFIG"])?,
                 file.kubeconfig,
             ),
             probe_for: pick(
@@ -240,15 +275,18 @@ impl Config {
             ),
             proxy: optional(
                 ("", None),
-                env.text(&["PERISCOPE_PROXY", "HTTPS_PROXY", "https_proxy"]),
+                env.text(&["PERISCOPE_PROXY", "HTTPS_PROXY", "https_proxy"])?,
                 file.proxy,
             ),
             no_proxy: optional(
                 ("", None),
-                env.text(&["PERISCOPE_NO_PROXY", "NO_PROXY", "no_proxy"]),
+                env.text(&["PERISCOPE_NO_PROXY", "NO_PROXY", "no_proxy"])?,
                 file.no_proxy,
             ),
             probes: optional(("", None), None, file.probe),
+            run: RunConfig::load(&flags.run, &env, file.run)?,
+            run_id_file: config_mount.join("DIAGNOSTIC_RUN_ID"),
+            redaction: pick(("", None), None, file.redaction, RedactionConfig::default()),
         };
         config.check()?;
         Ok(config)
@@ -275,54 +313,66 @@ impl Config {
         (self.only.value.is_empty() || named(&self.only.value)) && !named(&self.skip.value)
     }
 
-    /// The configuration as a file that says the same, each value with where it
-    /// came from. A proxy's password is left out.
-    pub(crate) fn to_toml(&self) -> String {
-        let mut out = String::new();
-        let time = |time: &Sourced<Duration>| Sourced {
-            value: Some(duration::format(time.value)),
-            origin: time.origin.clone(),
-        };
-        let path = |path: &Sourced<PathBuf>| Sourced {
-            value: Some(path.value.display().to_string()),
-            origin: path.origin.clone(),
-        };
-        let list = |list: &Sourced<Vec<String>>| Sourced {
-            value: Some(list.value.clone()),
-            origin: list.origin.clone(),
-        };
-        line(&mut out, "host_root", &path(&self.host_root));
-        line(&mut out, "output", &path(&self.output));
-        line(&mut out, "run_id", &self.run_id);
-        line(&mut out, "node_name", &self.node_name);
-        line(&mut out, "only", &list(&self.only));
-        line(&mut out, "skip", &list(&self.skip));
-        line(&mut out, "log_namespaces", &list(&self.log_namespaces));
-        line(&mut out, "object_namespaces", &list(&self.object_namespaces));
-        line(&mut out, "units", &list(&self.units));
-        line(&mut out, "journal_window", &time(&self.journal_window));
-        line(&mut out, "provision_logs", &list(&self.provision_logs));
-        line(&mut out, "kubeconfig", &self.kubeconfig);
-        line(&mut out, "probe_for", &time(&self.probe_for));
-        let proxy = Sourced {
-            value: self.proxy.value.as_deref().map(without_password),
-            origin: self.proxy.origin.clone(),
-        };
-        line(&mut out, "proxy", &proxy);
-        line(&mut out, "no_proxy", &self.no_proxy);
-        match &self.probes.value {
-            None => {
-                out.push_str("# probe: default (targets of an AKS node, discovered at start)\n");
-            }
-            Some(targets) => {
-                for target in targets {
-                    let _ = writeln!(out, "\n[[probe]] # {}", describe(&self.probes.origin));
-                    out.push_str(&toml::to_string(target).unwrap_or_default());
-                }
-            }
+    /// Name of the run that the mounted file asks for now; `None` if it asks for
+    /// none, or the run was named for good.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or what it says cannot be the name of a folder.
+    pub(crate) fn asked_run_id(&self) -> Result<Option<String>> {
+        let for_good = [Origin::Flag("--run-id"), Origin::Environment("PERISCOPE_RUN_ID")];
+        if for_good.contains(&self.run_id.origin) {
+            return Ok(None);
         }
-        out
+        let asked = sources::read_mounted(&self.run_id_file)?;
+        asked.as_deref().map_or(Ok(()), |name| check_path_component("run id", name))?;
+        Ok(asked)
     }
+
+    /// The configuration as a file that says the same, each value with where it
+    /// came from. Passwords and keys are left out.
+    pub(crate) fn to_toml(&self) -> String {
+        let mut out = Printer::default();
+        out.path("host_root", &self.host_root);
+        out.path("output", &self.output);
+        out.text("run_id", &self.run_id);
+        out.text("node_name", &self.node_name);
+        out.list("only", &self.only);
+        out.list("skip", &self.skip);
+        out.list("log_namespaces", &self.log_namespaces);
+        out.list("object_namespaces", &self.object_namespaces);
+        out.list("units", &self.units);
+        out.time("journal_window", &self.journal_window);
+        out.list("provision_logs", &self.provision_logs);
+        out.text("kubeconfig", &self.kubeconfig);
+        out.time("probe_for", &self.probe_for);
+        out.proxy("proxy", &self.proxy);
+        out.text("no_proxy", &self.no_proxy);
+        self.run.print(&mut out);
+        out.probes(&self.probes);
+        out.into_text() + &self.redaction.value.to_toml()
+    }
+}
+
+/// What `COLLECTOR_LIST` makes of the collectors to leave out.
+fn connected_cluster(env: &Environment<'_>) -> Result<Option<(Origin, Vec<String>)>> {
+    let list = env.list(&["COLLECTOR_LIST"])?;
+    Ok(list
+        .filter(|(_, list)| list.iter().any(|name| name == CONNECTED_CLUSTER))
+        .map(|(origin, _)| (origin, NOT_CONNECTED.map(str::to_owned).to_vec())))
+}
+
+/// Namespaces of a list of objects: `ns`, `ns/resource` or `ns/resource/name`.
+/// All that the agent records of a namespace is recorded of each.
+fn namespaces_of(objects: &[String]) -> Vec<String> {
+    let mut namespaces: Vec<String> = Vec::new();
+    for object in objects {
+        let namespace = object.split('/').next().unwrap_or_default();
+        if !namespace.is_empty() && !namespaces.iter().any(|known| known == namespace) {
+            namespaces.push(namespace.to_owned());
+        }
+    }
+    namespaces
 }
 
 /// A name that becomes a folder or file name.
@@ -342,148 +392,4 @@ fn read_file(path: &Path) -> Result<FileConfig> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("in the configuration {}", path.display()))
-}
-
-/// Reads environment variables; an empty one is as good as none.
-struct Environment<'a>(&'a dyn Fn(&str) -> Option<String>);
-
-impl Environment<'_> {
-    fn text(&self, names: &[&'static str]) -> Option<(&'static str, String)> {
-        names.iter().find_map(|name| {
-            let value = (self.0)(name)?;
-            // Older manifests put quotes around some values.
-            let value = value.trim().trim_matches('"').trim();
-            (!value.is_empty()).then(|| (*name, value.to_owned()))
-        })
-    }
-
-    fn path(&self, name: &'static str) -> Option<(&'static str, PathBuf)> {
-        self.text(&[name]).map(|(name, text)| (name, PathBuf::from(text)))
-    }
-
-    /// Words, as the manifests of the original separate them.
-    fn list(&self, names: &[&'static str]) -> Option<(&'static str, Vec<String>)> {
-        self.text(names).map(|(name, text)| {
-            let words = text.split([' ', '\t', '\n', ',']).filter(|word| !word.is_empty());
-            (name, words.map(str::to_owned).collect())
-        })
-    }
-
-    fn time(&self, name: &'static str) -> Result<Option<(&'static str, Duration)>> {
-        self.text(&[name])
-            .map(|(name, text)| {
-                let time = duration::parse(&text);
-                Ok((name, time.with_context(|| format!("environment variable {name}"))?))
-            })
-            .transpose()
-    }
-}
-
-fn pick<T>(
-    flag: (&'static str, Option<T>),
-    environment: Option<(&'static str, T)>,
-    file: Option<T>,
-    default: T,
-) -> Sourced<T> {
-    let (value, origin) = match (flag, environment, file) {
-        ((name, Some(value)), _, _) => (value, Origin::Flag(name)),
-        (_, Some((name, value)), _) => (value, Origin::Environment(name)),
-        (_, _, Some(value)) => (value, Origin::File),
-        _ => (default, Origin::Default),
-    };
-    Sourced { value, origin }
-}
-
-fn optional<T>(
-    flag: (&'static str, Option<T>),
-    environment: Option<(&'static str, T)>,
-    file: Option<T>,
-) -> Sourced<Option<T>> {
-    pick((flag.0, flag.1.map(Some)), environment.map(|(n, v)| (n, Some(v))), file.map(Some), None)
-}
-
-fn describe(origin: &Origin) -> String {
-    match origin {
-        Origin::Default => "default".to_owned(),
-        Origin::File => "configuration file".to_owned(),
-        Origin::Environment(name) => format!("environment {name}"),
-        Origin::Flag(name) => format!("flag {name}"),
-    }
-}
-
-fn line<T: Clone + Into<toml::Value>>(out: &mut String, key: &str, value: &Sourced<Option<T>>) {
-    let origin = describe(&value.origin);
-    let _ = match &value.value {
-        Some(value) => writeln!(out, "{key} = {} # {origin}", value.clone().into()),
-        None => writeln!(out, "# {key} is not set"),
-    };
-}
-
-/// `http://user:password@proxy` without the password.
-fn without_password(url: &str) -> String {
-    match url.split_once("://").map(|(scheme, rest)| (scheme, rest.rsplit_once('@'))) {
-        Some((scheme, Some((_, host)))) => format!("{scheme}://‹masked›@{host}"),
-        _ => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(file: &str, environment: &[(&str, &str)], flags: Flags) -> Result<Config> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("agent.toml");
-        std::fs::write(&path, file).unwrap();
-        let lookup = |name: &str| {
-            environment.iter().find(|(known, _)| *known == name).map(|(_, v)| (*v).to_owned())
-        };
-        Config::load(&Flags { config: Some(path), ..flags }, &lookup)
-    }
-
-    #[test]
-    fn flags_beat_the_environment_which_beats_the_file() {
-        let file = "log_namespaces = [\"file\"]\nrun_id = \"file\"\nprobe_for = \"5s\"\n";
-        let environment =
-            [("DIAGNOSTIC_CONTAINERLOGS_LIST", "\"env other\""), ("DIAGNOSTIC_RUN_ID", "env")];
-        let flags = Flags { run_id: Some("flag".to_owned()), ..Flags::default() };
-        let config = load(file, &environment, flags).unwrap();
-        assert_eq!(config.run_id.value.as_deref(), Some("flag"));
-        assert_eq!(config.run_id.origin, Origin::Flag("--run-id"));
-        assert_eq!(config.log_namespaces.value, ["env", "other"]);
-        assert_eq!(
-            config.log_namespaces.origin,
-            Origin::Environment("DIAGNOSTIC_CONTAINERLOGS_LIST")
-        );
-        assert_eq!(config.probe_for.value, Duration::from_secs(5));
-        assert_eq!(config.probe_for.origin, Origin::File);
-        assert_eq!(config.units.origin, Origin::Default);
-    }
-
-    #[test]
-    fn what_is_printed_says_the_same_again() {
-        let file = "probe_for = \"90s\"\nproxy = \"http://me:hunter22@proxy:8080\"\n\
-                    [[probe]]\nname = \"a\"\nkind = \"custom\"\nurl = \"tcp://127.0.0.1:1\"\n";
-        let config = load(file, &[], Flags::default()).unwrap();
-        let printed = config.to_toml();
-        insta::assert_snapshot!(printed);
-        assert!(!printed.contains("hunter22"));
-        let again = load(&printed, &[], Flags::default()).unwrap();
-        assert_eq!(again.probe_for.value, config.probe_for.value);
-        assert_eq!(again.probes.value, config.probes.value);
-    }
-
-    #[test]
-    fn mistakes_name_the_place() {
-        let error = |file: &str| {
-            let error = load(file, &[], Flags::default()).expect_err(file);
-            format!("{error:#}")
-        };
-        let unknown = error("probe_for = \"5s\"\nnamespace = \"x\"\n");
-        assert!(unknown.contains("agent.toml") && unknown.contains("line 2"), "{unknown}");
-        assert!(unknown.contains("namespace"), "{unknown}");
-        assert!(error("probe_for = \"soon\"").contains("probe_for"));
-        assert!(error("only = [\"coffee\"]").contains("hint: one of container-logs"));
-        assert!(error("run_id = \"../up\"").contains("run id"));
-    }
 }

@@ -9,6 +9,8 @@
 //! program; `clippy.toml` closes the standard library's doors everywhere else.
 #![expect(clippy::disallowed_methods, reason = "this module is the door that the lint points to")]
 
+mod live;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;

@@ -1,5 +1,5 @@
 //! The API server, as one collector sees it for one poll: synchronous, bounded,
-//! and read only.
+//! and read only but for the agents' own lease.
 //!
 //! [`KubeAccess`] finds credentials: the pod's service account, or a kubeconfig
 //! of the node with its certificates, read through [`Host`]. [`Api`] owns a
@@ -12,10 +12,8 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::http::Request;
-use kube::client::Body;
-use kube::core::params::{GetParams, ListParams};
+use kube::core::params::{GetParams, ListParams, PostParams};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -25,6 +23,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::host::Host;
 
 mod access;
+mod exchange;
+pub(crate) mod lease;
 
 #[cfg(test)]
 pub(crate) mod fake;
@@ -33,8 +33,8 @@ mod tests;
 
 pub(crate) use access::KubeAccess;
 
-/// Largest answer that explains an error.
-const STATUS_BYTES: usize = 64 << 10;
+/// Longest pause before a request is made again, whatever the server asks for.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// What one poll may cost the API server and the agent.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,13 @@ pub(crate) struct Limits {
     pub(crate) objects: usize,
     /// Bytes of all answers of a poll.
     pub(crate) bytes: usize,
+    /// How often a request is made while the server is busy or fails.
+    pub(crate) tries: u32,
+    /// Pause before the second try; doubled before each further one.
+    pub(crate) pause: Duration,
+    /// Time over which the agents of a cluster spread their first requests: all
+    /// of them begin to collect in the same moment.
+    pub(crate) spread: Duration,
 }
 
 impl Default for Limits {
@@ -59,6 +66,9 @@ impl Default for Limits {
             page_objects: 500,
             objects: 20_000,
             bytes: 64 << 20,
+            tries: 4,
+            pause: Duration::from_secs(1),
+            spread: Duration::from_secs(5),
         }
     }
 }
@@ -109,6 +119,9 @@ impl Selection {
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.resource.plural)?;
+        if let Some((group, _)) = self.resource.api_version.split_once('/') {
+            write!(f, ".{group}")?;
+        }
         match &self.namespace {
             Some(namespace) => write!(f, " in namespace {namespace}")?,
             None => write!(f, " in all namespaces")?,
@@ -183,6 +196,9 @@ pub(crate) enum ApiError {
     /// Status 404.
     #[error("not found")]
     NotFound,
+    /// Status 409: somebody else has changed the object, or made it.
+    #[error("somebody else was faster")]
+    Conflict,
     /// Status 410: the rest of a list is no longer to be had.
     #[error("the rest of the list is gone")]
     Gone,
@@ -206,6 +222,11 @@ impl ApiError {
     /// Whether no server answered at all.
     pub(crate) fn is_silence(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Timeout(_) | Self::Deadline(_))
+    }
+
+    /// Whether the same request can have another answer a little later.
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Status { code: 429 | 500 | 502 | 503 | 504, .. })
     }
 
     /// Whether the poll is over, whatever is still to be asked.
@@ -257,6 +278,9 @@ impl Api {
             .enable_all()
             .build()
             .context("preparing to ask the API server")?;
+        if access.in_pod {
+            std::thread::sleep(up_to(limits.spread));
+        }
         let (client, deadline) = {
             let _inside = runtime.enter();
             let client = kube::Client::try_from(*config)
@@ -333,30 +357,107 @@ impl Api {
         Page::parse(&body).map_err(|error| ApiError::Damaged(error.to_string()))
     }
 
+    /// Makes an object.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::Conflict`] if there is one of its name, else why it was not made.
+    fn create(
+        &mut self,
+        resource: &Resource,
+        namespace: &str,
+        object: &Value,
+    ) -> Result<Value, ApiError> {
+        check_name(namespace)?;
+        let request = kube::core::Request::new(resource.path(Some(namespace)));
+        let request = request.create(&PostParams::default(), object.to_string().into_bytes());
+        let body = self.send(request.map_err(|error| ApiError::Request(error.to_string()))?)?;
+        serde_json::from_slice(&body).map_err(|error| ApiError::Damaged(error.to_string()))
+    }
+
+    /// Puts an object in the place of the one of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::Conflict`] if that is no longer the one it was made from, else
+    /// why it is not there now.
+    fn replace(
+        &mut self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+    ) -> Result<Value, ApiError> {
+        check_name(name)?;
+        check_name(namespace)?;
+        let request = kube::core::Request::new(resource.path(Some(namespace)));
+        let body = object.to_string().into_bytes();
+        let request = request.replace(name, &PostParams::default(), body);
+        let body = self.send(request.map_err(|error| ApiError::Request(error.to_string()))?)?;
+        serde_json::from_slice(&body).map_err(|error| ApiError::Damaged(error.to_string()))
+    }
+
+    /// Gives the poll its whole time again, as when it has waited for its turn.
+    pub(crate) fn restart(&mut self) {
+        self.deadline = from_now(self.limits.overall);
+    }
+
+    /// Sends a request, again after a pause if the server is busy or fails.
     fn send(&mut self, request: Request<Vec<u8>>) -> Result<Vec<u8>, ApiError> {
+        let mut pause = self.limits.pause;
+        for _ in 1..self.limits.tries {
+            match self.send_once(request.clone()) {
+                Err((error, retry_after)) if error.is_passing() => {
+                    let wait = retry_after.unwrap_or(pause).min(MAX_PAUSE);
+                    // Many agents wait at once, and must not come back at once.
+                    let wait = wait + up_to(wait / 2);
+                    if from_now(wait) >= self.deadline {
+                        return Err(error);
+                    }
+                    std::thread::sleep(wait);
+                    pause *= 2;
+                }
+                result => return result.map_err(|(error, _)| error),
+            }
+        }
+        self.send_once(request).map_err(|(error, _)| error)
+    }
+
+    /// Sends a request once; of a failure also says when the server wants to be
+    /// asked again.
+    fn send_once(
+        &mut self,
+        request: Request<Vec<u8>>,
+    ) -> Result<Vec<u8>, (ApiError, Option<Duration>)> {
         let Some(runtime) = &self.runtime else {
-            return Err(ApiError::Unreachable("the poll is over".to_owned()));
+            return Err((ApiError::Unreachable("the poll is over".to_owned()), None));
         };
         let left = self.limits.bytes.saturating_sub(self.bytes);
-        let (status, body) = runtime.block_on(async {
+        let answer = runtime.block_on(async {
             let by = Instant::now() + self.limits.request;
-            let answer = exchange(&self.client, request.map(Body::from), left);
+            let answer = exchange::exchange(&self.client, request, left);
             match timeout_at(by.min(self.deadline), answer).await {
                 Ok(answer) => answer,
                 Err(_) if by < self.deadline => Err(ApiError::Timeout(self.limits.request)),
                 Err(_) => Err(ApiError::Deadline(self.limits.overall)),
             }
-        })?;
+        });
+        let answer = answer.map_err(|error| (error, None))?;
         self.answered = true;
-        let body = body.ok_or(ApiError::TooLarge(self.limits.bytes))?;
+        let Some(body) = answer.body else {
+            return Err((ApiError::TooLarge(self.limits.bytes), None));
+        };
         self.bytes += body.len();
-        match status {
-            200..=299 => Ok(body),
-            401 | 403 => Err(ApiError::Refused { code: status, message: status_message(&body) }),
-            404 => Err(ApiError::NotFound),
-            410 => Err(ApiError::Gone),
-            code => Err(ApiError::Status { code, message: status_message(&body) }),
-        }
+        let message = || exchange::status_message(&body);
+        let error = match answer.status {
+            200..=299 => return Ok(body),
+            code @ (401 | 403) => ApiError::Refused { code, message: message() },
+            404 => ApiError::NotFound,
+            409 => ApiError::Conflict,
+            410 => ApiError::Gone,
+            code => ApiError::Status { code, message: message() },
+        };
+        Err((error, answer.retry_after))
     }
 }
 
@@ -370,57 +471,17 @@ impl Drop for Api {
     }
 }
 
-/// Status and body of the answer; no body if it is larger than `limit`.
-async fn exchange(
-    client: &kube::Client,
-    request: Request<Body>,
-    limit: usize,
-) -> Result<(u16, Option<Vec<u8>>), ApiError> {
-    let answer = client.send(request).await.map_err(|error| transport_error(&error))?;
-    let status = answer.status();
-    let limit = if status.is_success() { limit } else { STATUS_BYTES };
-    match Limited::new(answer.into_body(), limit).collect().await {
-        Ok(body) => Ok((status.as_u16(), Some(body.to_bytes().into()))),
-        Err(error) if error.is::<LengthLimitError>() && status.is_success() => {
-            Ok((status.as_u16(), None))
-        }
-        Err(error) if error.is::<LengthLimitError>() => Ok((status.as_u16(), Some(Vec::new()))),
-        Err(error) => Err(transport_error(&*error)),
-    }
+/// A moment of the clock that the event loop goes by.
+fn from_now(time: Duration) -> Instant {
+    Instant::now() + time
 }
 
-/// What went wrong before there was an answer, in the words of the innermost
-/// error: the outer ones say `client error (Connect)`.
-fn transport_error(error: &(dyn std::error::Error + 'static)) -> ApiError {
-    let mut innermost = error;
-    let mut tls = false;
-    loop {
-        tls |= innermost.is::<rustls::Error>();
-        // An io::Error hides what it was made of from `source`.
-        let inner = innermost.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let next = match inner {
-            Some(inner) => Some(inner as &(dyn std::error::Error + 'static)),
-            None => innermost.source(),
-        };
-        match next {
-            Some(next) => innermost = next,
-            None if tls => return ApiError::Tls(innermost.to_string()),
-            None => return ApiError::Unreachable(innermost.to_string()),
-        }
-    }
-}
-
-/// What the server says in a `Status` object, or the first line of what it is.
-fn status_message(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Status {
-        message: String,
-    }
-    if let Ok(status) = serde_json::from_slice::<Status>(body) {
-        return status.message;
-    }
-    let text = String::from_utf8_lossy(body);
-    text.lines().next().unwrap_or_default().chars().take(200).collect()
+/// A random time of this length at most.
+fn up_to(most: Duration) -> Duration {
+    let mut bytes = [0; 4];
+    // Without random numbers agents are not spread, which is no failure.
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).ok();
+    most.mul_f64(f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX))
 }
 
 /// Names go into paths and selectors, where anything else could ask for something

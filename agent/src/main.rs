@@ -1,34 +1,36 @@
 //! The Periscope agent: writes what a node saw into one compressed database.
 
 mod duration;
+mod size;
 
 mod config;
 
 mod host;
+mod certificate;
 mod kube_client;
 
 mod collect;
 mod probe;
 mod redact;
+mod setup;
 
+mod outbox;
+mod export;
 mod run;
+mod health;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
-use periscope_store::batch::Issue;
-use periscope_store::writer::{Node, Session};
+use clap::{Parser, Subcommand, ValueEnum};
 
-use collect::Place;
-use config::{Config, Flags};
-use host::Host;
-use probe::Prober;
+use config::{Config, Flags, RunFlags};
 use run::Run;
+use setup::Setup;
 
 /// Writes what an AKS node saw into one compressed SQLite database.
 ///
@@ -36,8 +38,20 @@ use run::Run;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
+    /// How the log on standard error is written
+    #[arg(long, global = true, env = "PERISCOPE_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -53,14 +67,28 @@ enum Command {
         #[arg(long)]
         print_config: bool,
     },
+    /// Read the node without end, seal files by age and size, and export them
+    ///
+    /// SIGTERM seals and exports what there is; what is not done by then goes on at
+    /// the next start. Exit status: 0 it was asked to end, 2 it could not begin.
+    Run {
+        #[command(flatten)]
+        flags: Box<Flags>,
+        #[command(flatten)]
+        run: Box<RunFlags>,
+        /// Show the configuration that holds, and where each value comes from
+        #[arg(long)]
+        print_config: bool,
+    },
     /// Enter a folder as root and become one of the node's programs
     #[command(name = host::EXEC_IN_ROOT, hide = true)]
     ExecInRoot { root: PathBuf, program: String },
 }
 
 fn main() -> ExitCode {
-    start_logging();
-    match run(Cli::parse().command) {
+    let Cli { log_format, command } = Cli::parse();
+    start_logging(log_format, matches!(command, Command::Run { .. }));
+    match run(command) {
         Ok(code) => code,
         Err(error) => {
             // Nobody is left to tell if standard error is gone.
@@ -75,12 +103,16 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Collect { flags, print_config } => {
-            let config = Config::load(&flags, &|name| std::env::var(name).ok())?;
+            let config = load(&flags)?;
+            if print_config { print(&config) } else { collect(&config) }
+        }
+        Command::Run { flags, run, print_config } => {
+            let flags = Flags { run: *run, ..*flags };
             if print_config {
-                std::io::stdout().lock().write_all(config.to_toml().as_bytes())?;
-                return Ok(ExitCode::SUCCESS);
+                return print(&load(&flags)?);
             }
-            collect(&config)
+            run::service::run(Box::new(move || load(&flags)), stop_on_signal()?)?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::ExecInRoot { root, program } => {
             host::exec_in_root(&root, &program)?;
@@ -89,30 +121,28 @@ fn run(command: Command) -> Result<ExitCode> {
     }
 }
 
+fn load(flags: &Flags) -> Result<Config> {
+    Config::load(flags, &|name| std::env::var(name).ok())
+}
+
+fn print(config: &Config) -> Result<ExitCode> {
+    std::io::stdout().lock().write_all(config.to_toml().as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// One collection, from the configuration to the summary.
 fn collect(config: &Config) -> Result<ExitCode> {
-    let host = Arc::new(Host::open(&config.host_root.value)?);
-    let node = node(config, &host)?;
-    let place = place(&host, &node.name)?;
-    let kubeconfig = config.kubeconfig.value.as_ref().or(place.kubelet_kubeconfig.as_ref());
-    let defaults = probe::discover(
-        &host,
-        &probe::Facts {
-            kubeconfig: kubeconfig.map(String::as_str),
-            images: &[],
-            in_pod: place.pod.is_some(),
-        },
-    );
-    let session = session(config, &host, defaults.api_server.clone());
+    let setup = Setup::new(config)?;
+    let (session, prober) = setup.session_and_prober(setup::run_id(config, &setup.host))?;
     let run = Run {
-        folder: config.output.value.join(&session.run_id).join(&node.name),
-        collectors: collect::all(config, &place),
-        prober: prober(config, &host, &place, defaults)?,
+        folder: config.output.value.join(&session.run_id).join(&setup.node.name),
+        collectors: setup.collectors(&session.run_id),
+        prober,
         probe_for: config.probe_for.value,
-        mask: Arc::new(redact::Redactor::with_random_salt()?),
+        mask: Arc::new(redact::Redactor::of_run(&config.redaction.value, &session.run_id)?),
         stop: stop_on_signal()?,
-        host,
-        node,
+        host: setup.host,
+        node: setup.node,
         session,
     };
     let summary = run.collect_once()?;
@@ -120,67 +150,6 @@ fn collect(config: &Config) -> Result<ExitCode> {
     write!(err, "{}", summary.to_text())?;
     writeln!(std::io::stdout().lock(), "{}", summary.path.display())?;
     Ok(ExitCode::from(u8::from(summary.has_failures())))
-}
-
-fn node(config: &Config, host: &Host) -> Result<Node> {
-    let name = match &config.node_name.value {
-        Some(name) => name.clone(),
-        None => host
-            .read_text("/etc/hostname", 4096)
-            .context("reading the node's name from /etc/hostname\nhint: pass --node-name")?
-            .trim()
-            .to_owned(),
-    };
-    config::check_path_component("node name", &name)?;
-    let machine_id = host.read_text("/etc/machine-id", 4096).unwrap_or_default();
-    Ok(Node { name, machine_id: machine_id.trim().to_owned() })
-}
-
-fn place(host: &Host, node_name: &str) -> Result<Place> {
-    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    let pod = in_pod.then(|| Host::open(Path::new("/")).map(Arc::new)).transpose()?;
-    Ok(Place {
-        node_name: node_name.to_owned(),
-        pod,
-        kubelet_kubeconfig: collect::kubelet::kubelet_flag(host, "--kubeconfig"),
-    })
-}
-
-/// The probes that are configured, else those that were discovered.
-fn prober(
-    config: &Config,
-    host: &Arc<Host>,
-    place: &Place,
-    defaults: probe::Defaults,
-) -> Result<Option<(Prober, Vec<Issue>)>> {
-    if !config.selects(probe::NAME) {
-        return Ok(None);
-    }
-    let (targets, mut issues) = match &config.probes.value {
-        Some(targets) => (probe::targets(targets)?, Vec::new()),
-        None => (probe::targets(&defaults.targets)?, defaults.issues),
-    };
-    let proxy = config.proxy.value.as_deref().unwrap_or_default();
-    let no_proxy = config.no_proxy.value.as_deref().unwrap_or_default();
-    let proxies = probe::Proxies::new(proxy, proxy, no_proxy)?;
-    let (prober, more) =
-        Prober::new(targets, host.clone(), place.pod.clone(), proxies, &place.node_name)?;
-    issues.extend(more);
-    Ok(Some((prober, issues)))
-}
-
-fn session(config: &Config, host: &Host, cluster: Option<String>) -> Session {
-    let started_ns = host.now_ns();
-    let boot_id = host.read_text("/proc/sys/kernel/random/boot_id", 4096).unwrap_or_default();
-    Session {
-        run_id: config.run_id.value.clone().unwrap_or_else(|| run::run_id_at(started_ns)),
-        cluster,
-        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        boot_id: boot_id.trim().to_owned(),
-        started_ns,
-        process: std::process::id(),
-        config: serde_json::json!({ "toml": config.to_toml() }).to_string(),
-    }
 }
 
 /// A flag that SIGINT and SIGTERM set: what was collected is sealed, then the
@@ -196,9 +165,16 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn start_logging() {
+/// The log goes to standard error. `run` tells what it does, because nobody sees
+/// its summary; `PERISCOPE_LOG` says otherwise.
+fn start_logging(format: LogFormat, runs: bool) {
     use tracing_subscriber::EnvFilter;
+    let default = if runs { "periscope_agent=info,warn" } else { "warn" };
     let filter =
-        EnvFilter::try_from_env("PERISCOPE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        EnvFilter::try_from_env("PERISCOPE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }

@@ -1,37 +1,48 @@
-//! Runs collectors and probes, and writes what they saw.
+//! Runs collectors and probes, and writes what they saw: once
+//! ([`Run::collect_once`]), or without end ([`service`]).
 //!
-//! The only place with threads. Each collector has one, the probes share one,
-//! and this one owns the [`Writer`]: batches and samples come to it over bounded
-//! channels, so a slow disk slows the readers and memory stays bounded. A
-//! collector that fails, hangs past its deadline or panics costs no other
-//! anything; what became of it is a row of `collection`.
-#![expect(clippy::disallowed_methods, reason = "this module starts the threads")]
+//! The only place with threads. Each collector has one ([`worker`]), the probes
+//! share one, and the one that calls owns the file ([`recorder`]): batches and
+//! samples come to it over bounded channels, so a slow disk slows the readers and
+//! memory stays bounded. A collector that fails, hangs past its deadline or panics
+//! costs no other anything; what became of it is a row of `collection`.
 
+mod worker;
+mod slot;
 mod probes;
+mod notes;
+mod recorder;
+mod ceilings;
+mod sealing;
+mod exporting;
+mod files;
+pub(crate) mod service;
 #[cfg(test)]
 mod tests;
 
 use std::fmt::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use periscope_store::batch::{Batch, Issue, Mask, Outcome};
+use periscope_store::batch::{Issue, Mask, Outcome};
+use periscope_store::positions::Positions;
 use periscope_store::time::format_ns;
-use periscope_store::writer::{Node, Poll, Session, Writer};
+use periscope_store::writer::{Node, Session, Writer};
 
-use crate::collect::{Collector, Progress};
+use crate::collect::Collector;
 use crate::host::Host;
 use crate::probe::Prober;
 
+use notes::Notes;
 use probes::Probes;
-
-/// How often the writer looks whether time is up.
-const TICK: Duration = Duration::from_millis(100);
+use recorder::Recorder;
+pub(crate) use recorder::Totals;
+use slot::{Polls, Slot};
+use worker::Shared;
 
 /// Everything a run needs, made by `main` from the configuration.
 pub(crate) struct Run {
@@ -125,222 +136,50 @@ impl Run {
         // Under another name until it is whole: who sees a .db can send it.
         let partial = self.folder.join(format!("{}.db.partial", self.node.name));
         let writer = Writer::create(&partial, &self.node, &self.session)?;
-        let mut recorder = Recorder {
-            writer,
-            host: self.host.clone(),
-            mask: self.mask.clone(),
-            polls: self.collectors.iter().map(|c| Running::new(c.as_ref(), &self.host)).collect(),
-            reports: self
-                .collectors
-                .iter()
-                .map(|collector| Report {
-                    collector: collector.name().to_owned(),
-                    outcome: Outcome::Absent,
-                    rows: 0,
-                    message: None,
-                })
-                .collect(),
-        };
-        let events = start_collectors(self.collectors, &self.host, &self.mask);
-        let probes = self
+        let (sender, events) = sync_channel(1);
+        let shared =
+            Shared { host: self.host.clone(), mask: self.mask.clone(), events: sender, nice: 0 };
+        let mut recorder = Recorder::new(
+            self.host.clone(),
+            self.mask.clone(),
+            events,
+            Arc::new(Notes::default()),
+            Positions::default(),
+            true,
+        );
+        recorder.change_file(writer);
+        let due_ns = self.host.boottime_ns();
+        for (at, collector) in self.collectors.into_iter().enumerate() {
+            let shared = shared.clone();
+            let slot = Slot::new(at, collector, shared, Polls::Once, None, None, due_ns);
+            recorder.slots.push(slot);
+        }
+        drop(shared);
+        let mut probes = self
             .prober
-            .map(|(prober, issues)| Probes::start(prober, issues, &self.host, self.probe_for))
+            .map(|(prober, issues)| Probes::start(prober, issues, &self.host, Some(self.probe_for)))
             .transpose()?;
-        let probe_report = recorder.record(&events, probes, &self.stop)?;
-        let Recorder { writer, mut reports, .. } = recorder;
-        reports.extend(probe_report);
-        writer.seal()?;
-        std::fs::rename(&partial, &path)
-            .with_context(|| format!("cannot rename {}", partial.display()))?;
-        Ok(Summary { path, reports })
-    }
-}
-
-/// A batch that a collector's thread hands over.
-struct Event {
-    collector: usize,
-    batch: Batch,
-    started_ns: i64,
-    ended_ns: i64,
-    result: Result<Progress, String>,
-}
-
-/// A collector that the writer waits for.
-struct Running {
-    deadline_ns: i64,
-    /// `CLOCK_BOOTTIME` when it last began to read.
-    since_ns: i64,
-    started_ns: i64,
-    batches: u64,
-    rows: u64,
-    lossy: bool,
-    done: bool,
-}
-
-impl Running {
-    fn new(collector: &dyn Collector, host: &Host) -> Self {
-        Self {
-            deadline_ns: i64::try_from(collector.deadline().as_nanos()).unwrap_or(i64::MAX),
-            since_ns: host.boottime_ns(),
-            started_ns: host.now_ns(),
-            batches: 0,
-            rows: 0,
-            lossy: false,
-            done: false,
-        }
-    }
-}
-
-/// Gives every collector a thread of its own. The threads are never joined: one
-/// that hangs must not hold up the end of the process.
-fn start_collectors(
-    collectors: Vec<Box<dyn Collector>>,
-    host: &Arc<Host>,
-    mask: &Arc<dyn Mask>,
-) -> Receiver<Event> {
-    let (sender, receiver) = sync_channel(1);
-    for (at, collector) in collectors.into_iter().enumerate() {
-        let (host, mask, sender) = (host.clone(), mask.clone(), sender.clone());
-        let name = collector.name();
-        let started = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || poll(at, collector, &host, &mask, &sender));
-        if let Err(error) = started {
-            tracing::error!("cannot start a thread for {name}: {error}");
-        }
-    }
-    receiver
-}
-
-/// Body of a collector's thread: one poll, which may be many batches.
-fn poll(
-    at: usize,
-    mut collector: Box<dyn Collector>,
-    host: &Host,
-    mask: &Arc<dyn Mask>,
-    sender: &SyncSender<Event>,
-) {
-    loop {
-        let started_ns = host.now_ns();
-        let mut batch = Batch::masked(collector.name(), mask.clone());
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let progress = collector.collect(host, &mut batch);
-            batch.finish();
-            progress
-        }));
-        let result = match result {
-            Ok(Ok(progress)) => Ok(progress),
-            Ok(Err(error)) => Err(format!("{error:#}")),
-            Err(panic) => Err(format!("it panicked: {}", panic_text(panic.as_ref()))),
-        };
-        let more = matches!(result, Ok(Progress::More));
-        let event = Event { collector: at, batch, started_ns, ended_ns: host.now_ns(), result };
-        if sender.send(event).is_err() || !more {
-            return;
-        }
-    }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message")
-}
-
-/// Owns the file and writes to it.
-struct Recorder {
-    writer: Writer,
-    host: Arc<Host>,
-    mask: Arc<dyn Mask>,
-    polls: Vec<Running>,
-    reports: Vec<Report>,
-}
-
-impl Recorder {
-    /// Writes until every collector has ended and the probes' time is over.
-    fn record(
-        &mut self,
-        events: &Receiver<Event>,
-        mut probes: Option<Probes>,
-        stop: &AtomicBool,
-    ) -> Result<Option<Report>> {
         loop {
-            let stopping = stop.load(Ordering::Relaxed);
-            let waiting = self.polls.iter().any(|poll| !poll.done) && !stopping;
-            let mut probing = false;
-            if let Some(probes) = &mut probes {
-                probing = probes.record(&mut self.writer, &self.host, &self.mask, stopping)?;
-            }
+            let stopping = self.stop.load(Ordering::Relaxed);
+            recorder.step()?;
+            let probing = match &mut probes {
+                Some(probes) => recorder.step_probes(probes, stopping)?,
+                None => false,
+            };
+            let waiting = recorder.slots.iter().any(|slot| !slot.has_ended_once()) && !stopping;
             if !waiting && !probing {
                 break;
             }
-            match events.recv_timeout(TICK) {
-                Ok(event) => self.write(event)?,
-                Err(RecvTimeoutError::Timeout) => self.give_up_late()?,
-                // All threads have ended; the probes may still run.
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.give_up_late()?;
-                    std::thread::sleep(TICK);
-                }
-            }
         }
-        for at in 0..self.polls.len() {
-            if !self.polls[at].done {
-                self.give_up(at, "the agent was stopped before it ended".to_owned())?;
-            }
+        recorder.stop("the agent was stopped before it ended")?;
+        let mut reports: Vec<_> = recorder.slots.iter().map(|slot| slot.report().clone()).collect();
+        reports.extend(probes.map(Probes::into_report));
+        if let Some(writer) = recorder.writer {
+            writer.seal()?;
         }
-        Ok(probes.map(Probes::into_report))
-    }
-
-    fn write(&mut self, event: Event) -> Result<()> {
-        let Event { collector, batch, started_ns, ended_ns, result } = event;
-        let poll = &mut self.polls[collector];
-        if poll.done {
-            return Ok(());
-        }
-        poll.since_ns = self.host.boottime_ns();
-        poll.rows += batch.row_count();
-        poll.lossy |= batch.has_losses();
-        let whole = if poll.lossy { Outcome::Partial } else { Outcome::Complete };
-        let (outcome, message, done) = match result {
-            Ok(Progress::More) => (whole, None, false),
-            Ok(Progress::Done) => (whole, None, true),
-            Ok(Progress::Absent(why)) => (Outcome::Absent, Some(why), true),
-            Err(why) if poll.rows > 0 => (Outcome::Partial, Some(why), true),
-            Err(why) => (Outcome::Failed, Some(why), true),
-        };
-        poll.done = done;
-        let seq = poll.batches;
-        poll.batches += 1;
-        let report = &mut self.reports[collector];
-        report.outcome = outcome;
-        report.rows = poll.rows;
-        report.message.clone_from(&message);
-        let poll = Poll { seq, round: 0, started_ns, ended_ns, outcome, message };
-        self.writer.commit(batch, &poll)?;
-        Ok(())
-    }
-
-    fn give_up_late(&mut self) -> Result<()> {
-        let now_ns = self.host.boottime_ns();
-        for at in 0..self.polls.len() {
-            let poll = &self.polls[at];
-            if !poll.done && now_ns - poll.since_ns > poll.deadline_ns {
-                let seconds = poll.deadline_ns / 1_000_000_000;
-                self.give_up(at, format!("it gave no answer within {seconds} s"))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends a poll whose thread has not. What it may still send is ignored.
-    fn give_up(&mut self, at: usize, why: String) -> Result<()> {
-        let started_ns = self.polls[at].started_ns;
-        let batch = Batch::masked(&self.reports[at].collector, self.mask.clone());
-        let ended_ns = self.host.now_ns();
-        self.write(Event { collector: at, batch, started_ns, ended_ns, result: Err(why) })
+        std::fs::rename(&partial, &path)
+            .with_context(|| format!("cannot rename {}", partial.display()))?;
+        Ok(Summary { path, reports })
     }
 }
 
@@ -348,4 +187,10 @@ impl Recorder {
 /// kollect` names its runs.
 pub(crate) fn run_id_at(ns: i64) -> String {
     format!("{}Z", format_ns(ns)[..19].replace(':', "-"))
+}
+
+/// An error and its causes in one line, as logs want it.
+fn one_line(error: &anyhow::Error) -> String {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    periscope_store::tell(causes.iter().map(String::as_str)).replace('\n', "; ")
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use periscope_store::bundle::Bundle;
+use rusqlite::Connection;
 
 use crate::diagnose::views;
 use crate::output;
@@ -14,13 +15,48 @@ use crate::output;
 ///
 /// If a path does not exist, or no file of the bundle can be used.
 pub(crate) fn open(paths: &[PathBuf]) -> Result<Bundle> {
+    let bundle = open_bare(paths)?;
+    views::create(bundle.connection()).context("creating the views")?;
+    Ok(bundle)
+}
+
+/// The same with no more views than a question in SQL needs.
+///
+/// # Errors
+///
+/// As [`open`].
+pub(crate) fn open_for(paths: &[PathBuf], sql: &str) -> Result<Bundle> {
+    let bundle = open_bare(paths)?;
+    create_named(bundle.connection(), sql).context("creating the views")?;
+    Ok(bundle)
+}
+
+fn open_bare(paths: &[PathBuf]) -> Result<Bundle> {
     let bundle = Bundle::open(paths)?;
     for problem in bundle.problems() {
         output::warning(&format!("left out: {}", problem.error));
     }
     anyhow::ensure!(!bundle.files().is_empty(), "no file of the bundle can be used");
-    views::create(bundle.connection()).context("creating the views")?;
     Ok(bundle)
+}
+
+/// Makes the views that a question names, and those that they read: making all of
+/// them takes longer than many an answer. A question about the schema gets all.
+fn create_named(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    let sql = sql.to_ascii_lowercase();
+    if ["sqlite_", "pragma"].iter().any(|word| sql.contains(word)) {
+        return views::create(connection);
+    }
+    let mut texts = vec![sql];
+    let mut named = Vec::new();
+    // Each view reads only what stands before it.
+    for (name, sql) in views::VIEWS.iter().rev() {
+        if texts.iter().any(|text| text.contains(name)) {
+            texts.push(sql.to_ascii_lowercase());
+            named.push(*sql);
+        }
+    }
+    named.iter().rev().try_for_each(|sql| connection.execute_batch(sql))
 }
 
 /// Says which rows are missing because their chunks are damaged. True if any.
@@ -38,4 +74,55 @@ pub(crate) fn warn_of_damage(bundle: &Bundle) -> bool {
         ));
     }
     !damage.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Views of a bundle that was opened for a question.
+    fn views_for(sql: &str) -> Vec<String> {
+        let connection = Connection::open_in_memory().expect("a database");
+        create_named(&connection, sql).expect("views");
+        let mut statement = connection
+            .prepare("SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY rowid")
+            .expect("sound SQL");
+        let names = statement.query_map([], |row| row.get(0)).expect("asked");
+        names.collect::<rusqlite::Result<_>>().expect("names")
+    }
+
+    #[test]
+    fn a_question_gets_the_views_that_it_reaches() {
+        assert!(views_for("SELECT count(*) FROM log").is_empty());
+        assert_eq!(views_for("SELECT * FROM \"Latest_BATCH\""), ["latest_batch"]);
+        for (name, _) in views::VIEWS {
+            let made = views_for(&format!("SELECT * FROM {name}"));
+            assert!(made.iter().any(|made| made == name), "{name}");
+        }
+        assert_eq!(views_for("SELECT name FROM sqlite_schema").len(), views::VIEWS.len());
+    }
+
+    #[test]
+    fn every_view_can_be_asked_by_itself() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("node.db");
+        let node =
+            periscope_store::writer::Node { name: "node".to_owned(), machine_id: String::new() };
+        let session = periscope_store::writer::Session {
+            run_id: "run".to_owned(),
+            cluster: None,
+            agent_version: "0".to_owned(),
+            boot_id: "boot".to_owned(),
+            started_ns: 0,
+            process: 1,
+            config: "{}".to_owned(),
+        };
+        let writer = periscope_store::writer::Writer::create(&path, &node, &session);
+        writer.and_then(periscope_store::writer::Writer::seal).expect("a file");
+        for (name, _) in views::VIEWS {
+            let sql = format!("SELECT * FROM {name}");
+            let bundle = open_for(std::slice::from_ref(&path), &sql).expect("a bundle");
+            bundle.connection().prepare(&sql).expect(name);
+        }
+    }
 }

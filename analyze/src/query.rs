@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row, Statement};
 use serde_json::Value;
 
 use crate::cli::{Format, QueryArguments};
-use crate::open::{open, warn_of_damage};
+use crate::open::{open_for, warn_of_damage};
 use crate::output::{self, Outcome};
 
 /// Rows that a table shows; more than anyone reads, and little enough to hold
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &QueryArguments) -> Result<Outcome> {
         sql.clone()
     };
     let paths: Vec<_> = bundle.iter().map(Into::into).collect();
-    let mut bundle = open(&paths)?;
+    let mut bundle = open_for(&paths, &sql)?;
     bundle.connection_mut().authorizer(Some(read_only))?;
     let mut out = BufWriter::new(io::stdout().lock());
     print(bundle.connection(), &sql, arguments.format, &mut out)?;

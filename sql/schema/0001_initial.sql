@@ -146,6 +146,27 @@ CREATE TABLE raw_object (
     PRIMARY KEY (batch_id, ord)
 ) STRICT;
 
+CREATE TABLE raw_certificate (
+    batch_id INTEGER NOT NULL, -- raw_batch that saw the certificate
+    ord INTEGER NOT NULL, -- position in its batch, from 0
+    origin TEXT NOT NULL -- whether a file holds it or a server showed it
+        CHECK (origin IN ('file', 'server')),
+    source TEXT NOT NULL, -- path of the file, or name of the probe target
+    position INTEGER NOT NULL, -- place in its file or chain, from 1
+    subject TEXT NOT NULL, -- whom it names
+    issuer TEXT NOT NULL, -- who signed it
+    serial TEXT NOT NULL, -- serial number in hexadecimal
+    not_before_ns INTEGER NOT NULL, -- when it begins to hold
+    not_after_ns INTEGER NOT NULL, -- when it ends to hold, at most the year 2262
+    alternative_names TEXT NOT NULL, -- JSON list of names and addresses it is for
+    is_authority INTEGER NOT NULL, -- 1 if it may sign others, else 0
+    public_key TEXT NOT NULL, -- kind and size of its key, such as 'RSA 2048'
+    fingerprint TEXT NOT NULL, -- SHA-256 of it all in hexadecimal
+    verified INTEGER, -- 1 if the chain was trusted, 0 if not; NULL for files
+    verification TEXT, -- why the chain was not trusted
+    PRIMARY KEY (batch_id, ord)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE raw_redaction (
     batch_id INTEGER NOT NULL, -- raw_batch in which secrets were masked
     ord INTEGER NOT NULL, -- position in its batch, from 0

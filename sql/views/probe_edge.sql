@@ -8,9 +8,9 @@
 -- Skipped samples are neither up nor down: many in a row make a gap.
 --
 -- `probe_stretch` ends wherever a border can be, and sometimes without need, so
--- samples that it puts into one stretch need not be looked at one by one. Every
--- other view of outages and gaps reads edges. A constraint on node or target
--- reaches down to the chunks.
+-- samples that it puts into one stretch need not be looked at one by one; and
+-- it knows what was before each stretch and after. A constraint on node or
+-- target reaches down to the chunks.
 CREATE VIEW probe_edge (
     node, -- node that the sample was taken on
     target, -- name of the target
@@ -33,50 +33,24 @@ CREATE VIEW probe_edge (
 WITH
     tried AS (
         SELECT
-            node, target, stream_id, session_id, interval_ns, timeout_ns,
-            mono_ns, ts_ns, seq, samples,
-            last_ns, last_mono_ns, last_seq,
-            last_duration_us * 1000 AS last_duration_ns,
+            node, target, stream_id, session_id, position, ts_ns, mono_ns, seq,
             CASE outcome
                 WHEN 'fail'
                 THEN coalesce(phase, 'unknown') || ' '
                     || coalesce(error_class, 'unknown')
             END AS cause,
             CASE outcome WHEN 'fail' THEN error END AS error,
-            CASE outcome WHEN 'fail' THEN address END AS address
-        FROM probe_stretch
-        WHERE outcome <> 'skipped'
-        UNION ALL
-        SELECT
-            raw_node.name, raw_stream.name, raw_stream.id, raw_session.id,
-            NULL, NULL, 9223372036854775807, NULL, NULL, 1, NULL, NULL, NULL,
-            NULL, NULL, NULL, NULL
-        FROM raw_stream
-        JOIN raw_node ON raw_node.id = raw_stream.node_id
-        JOIN raw_session ON raw_session.node_id = raw_node.id
-        WHERE raw_stream.kind = 'probe'
-    ),
-    step AS (
-        SELECT
-            *,
-            sum(samples) OVER later - samples + 1 AS position,
-            lag(last_ns) OVER later AS before_ns,
-            lag(last_mono_ns) OVER later AS before_mono_ns,
-            lag(last_duration_ns) OVER later AS before_duration_ns,
-            lag(last_seq) OVER later AS before_seq,
-            lag(cause) OVER later AS before_cause
-        FROM tried
-        WINDOW later AS (
-            PARTITION BY node, target, stream_id, session_id
-            ORDER BY mono_ns, seq
-            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-        )
-    ),
-    bordered AS (
-        SELECT
-            *,
+            CASE outcome WHEN 'fail' THEN address END AS address,
+            before_ns,
+            before_mono_ns,
+            before_duration_us * 1000 AS before_duration_ns,
+            before_seq,
+            CASE before_outcome
+                WHEN 'fail'
+                THEN coalesce(before_phase, 'unknown') || ' '
+                    || coalesce(before_error_class, 'unknown')
+            END AS before_cause,
             CASE
-                WHEN ts_ns IS NULL THEN 'end'
                 WHEN before_ns IS NULL THEN 'start'
                 WHEN ts_ns - before_ns - mono_ns + before_mono_ns
                     NOT BETWEEN -2000000000 AND 2000000000
@@ -87,12 +61,25 @@ WITH
                 )
                 THEN 'gap'
             END AS border
-        FROM step
+        FROM probe_stretch
+        WHERE outcome <> 'skipped'
     )
 SELECT
     node, target, stream_id, session_id, position, ts_ns, mono_ns, seq, cause,
     error, address, before_ns, before_mono_ns, before_duration_ns, before_seq,
     before_cause, border
-FROM bordered
-WHERE (border IS NOT NULL OR cause IS NOT before_cause)
-    AND NOT (ts_ns IS NULL AND before_ns IS NULL);
+FROM tried
+WHERE border IS NOT NULL OR cause IS NOT before_cause
+UNION ALL
+SELECT
+    node, target, stream_id, session_id, position + samples, NULL,
+    9223372036854775807, NULL, NULL, NULL, NULL, last_ns, last_mono_ns,
+    last_duration_us * 1000, last_seq,
+    CASE outcome
+        WHEN 'fail'
+        THEN coalesce(phase, 'unknown') || ' '
+            || coalesce(error_class, 'unknown')
+    END,
+    'end'
+FROM probe_stretch
+WHERE outcome <> 'skipped' AND after_ns IS NULL;

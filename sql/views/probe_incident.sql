@@ -44,47 +44,75 @@ CREATE VIEW probe_incident (
     stream_id -- stream of the target
 ) AS
 WITH
-    -- From one edge to the next: samples in a row with one cause.
+    -- Samples in a row that ended alike. Of what is before and after them,
+    -- nothing is known beyond a border, see probe_edge.
     stretch AS (
         SELECT
-            node, target, stream_id, session_id,
-            sum(border IS NOT NULL) OVER later - (border IS NOT NULL)
-                AS segment,
-            sum(border IS NOT NULL OR (cause IS NULL) <> (before_cause IS NULL))
-                OVER later
-                - (border IS NOT NULL
-                    OR (cause IS NULL) <> (before_cause IS NULL)) AS run,
-            lag(border IS NOT NULL
-                OR (cause IS NULL) <> (before_cause IS NULL)) OVER later
-                AS starts,
-            before_cause AS cause,
-            lag(error) OVER later AS error,
-            lag(address) OVER later AS address,
-            lag(position) OVER later AS position,
-            position - lag(position) OVER later AS samples,
-            lag(CASE WHEN border IS NULL THEN before_ns + before_duration_ns
-                END) OVER later AS after_ns,
-            lag(CASE WHEN border IS NULL
-                THEN before_mono_ns + before_duration_ns END) OVER later
-                AS after_mono_ns,
-            lag(ts_ns) OVER later AS first_ns,
-            lag(mono_ns) OVER later AS first_mono_ns,
-            before_ns + before_duration_ns AS last_ns,
-            before_mono_ns + before_duration_ns AS last_mono_ns,
-            CASE WHEN border IS NULL THEN ts_ns END AS until_ns,
-            CASE WHEN border IS NULL THEN mono_ns END AS until_mono_ns
-        FROM probe_edge
+            stream_id, session_id, position, samples, outcome,
+            phase, error_class, error, address, before_outcome, ts_ns, mono_ns,
+            last_ns + last_duration_us * 1000 AS last_ns,
+            last_mono_ns + last_duration_us * 1000 AS last_mono_ns,
+            before_ns + before_duration_us * 1000 AS after_ns,
+            before_mono_ns + before_duration_us * 1000 AS after_mono_ns,
+            after_ns AS until_ns,
+            after_mono_ns AS until_mono_ns,
+            before_ns IS NULL
+                OR ts_ns - before_ns - mono_ns + before_mono_ns
+                    NOT BETWEEN -2000000000 AND 2000000000
+                OR coalesce(
+                    mono_ns - before_mono_ns > max(
+                        interval_ns * 5 / 2,
+                        interval_ns + timeout_ns + 1000000000
+                    ),
+                    0
+                ) AS begins,
+            after_ns IS NULL
+                OR after_ns - last_ns - after_mono_ns + last_mono_ns
+                    NOT BETWEEN -2000000000 AND 2000000000
+                OR coalesce(
+                    after_mono_ns - last_mono_ns > max(
+                        interval_ns * 5 / 2,
+                        interval_ns + timeout_ns + 1000000000
+                    ),
+                    0
+                ) AS ends
+        FROM probe_stretch
+        WHERE outcome <> 'skipped'
+    ),
+    -- Failures, and where a segment begins: from border to border. Successes
+    -- are what is between failures.
+    failure AS (
+        SELECT
+            stream_id, session_id, position, samples,
+            outcome = 'fail' AS down,
+            begins OR before_outcome = 'ok' AS starts,
+            coalesce(phase, 'unknown') || ' '
+                || coalesce(error_class, 'unknown') AS cause,
+            error, address,
+            ts_ns AS first_ns,
+            mono_ns AS first_mono_ns,
+            last_ns, last_mono_ns,
+            CASE WHEN NOT begins THEN after_ns END AS after_ns,
+            CASE WHEN NOT begins THEN after_mono_ns END AS after_mono_ns,
+            CASE WHEN NOT ends THEN until_ns END AS until_ns,
+            CASE WHEN NOT ends THEN until_mono_ns END AS until_mono_ns,
+            sum(begins) OVER later AS segment,
+            sum(outcome = 'fail' AND (begins OR before_outcome = 'ok'))
+                OVER later AS run
+        FROM stretch
+        WHERE outcome = 'fail' OR begins
         WINDOW later AS (
-            PARTITION BY node, target, stream_id, session_id
-            ORDER BY position
+            ORDER BY stream_id, session_id, position
             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         )
     ),
-    -- Samples in a row that all failed, or all succeeded.
+    -- Samples in a row that all failed.
     run AS (
         SELECT
-            node, target, stream_id, session_id, segment, run,
-            max(cause IS NULL) AS up,
+            max(stream_id) AS stream_id,
+            max(session_id) AS session_id,
+            max(segment) AS segment,
+            run,
             min(position) AS position,
             sum(samples) AS samples,
             max(first_ns) FILTER (WHERE starts) AS first_ns,
@@ -97,56 +125,68 @@ WITH
                 AS until_ns,
             CASE WHEN count(until_ns) = count(*) THEN max(until_mono_ns) END
                 AS until_mono_ns,
-            group_concat(json_array(position, cause, samples, error, address))
-                AS causes
-        FROM stretch
-        WHERE position IS NOT NULL
-        GROUP BY node, target, stream_id, session_id, segment, run
+            min(cause) AS lowest_cause,
+            max(cause) AS highest_cause,
+            max(cause) FILTER (WHERE starts) AS first_cause,
+            max(error) FILTER (WHERE starts) AS error,
+            max(address) FILTER (WHERE starts) AS address,
+            group_concat(json_array(position, cause, samples)) AS causes
+        FROM failure
+        WHERE down
+        GROUP BY run
     ),
-    counted AS (
+    -- Each run begins with a change, unless its segment begins with it, and
+    -- ends with one, unless its segment ends. Are ten in a row close enough,
+    -- counted from the one or from the other?
+    changed AS (
         SELECT
             *,
-            position - lag(CASE WHEN after_ns IS NOT NULL THEN position END, 9)
-                OVER (
-                    PARTITION BY node, target, stream_id, session_id, segment
-                    ORDER BY run
-                ) <= 19 AS tenth_change
+            after_ns IS NOT NULL
+                AND lead(
+                    CASE WHEN until_ns IS NOT NULL THEN position + samples END,
+                    4
+                ) OVER later - position <= 19 AS ten_from_start,
+            lead(position, 5) OVER later - position - samples <= 19
+                AS ten_from_end,
+            position - lag(position + samples) OVER later AS ok_samples
         FROM run
+        WINDOW later AS (
+            PARTITION BY segment
+            ORDER BY run
+        )
     ),
+    -- Successes before a run part it from the one before, unless ten changes
+    -- are around them.
     flapped AS (
         SELECT
             *,
-            coalesce(max(tenth_change) OVER (
-                PARTITION BY node, target, stream_id, session_id, segment
-                ORDER BY run
-                ROWS BETWEEN 1 FOLLOWING AND 9 FOLLOWING
-            ), 0) AS flapping
-        FROM counted
-    ),
-    parted AS (
-        SELECT
-            *,
-            up AND NOT (
-                after_ns IS NOT NULL AND until_ns IS NOT NULL
-                AND (samples < 2 OR flapping)
-            ) AS parts
-        FROM flapped
+            coalesce(
+                sum(ten_from_start) OVER (
+                    PARTITION BY segment
+                    ORDER BY run
+                    ROWS BETWEEN 4 PRECEDING AND 1 PRECEDING
+                ) > 0
+                OR sum(ten_from_end) OVER (
+                    PARTITION BY segment
+                    ORDER BY run
+                    ROWS BETWEEN 5 PRECEDING AND 1 PRECEDING
+                ) > 0,
+                0
+            ) AS flapping
+        FROM changed
     ),
     numbered AS (
         SELECT
             *,
-            sum(parts) OVER earlier AS incident,
-            coalesce(lag(parts) OVER earlier, 1) AS starts
-        FROM parted
-        WINDOW earlier AS (
-            PARTITION BY node, target, stream_id, session_id, segment
-            ORDER BY run
-            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-        )
+            ok_samples IS NULL OR (ok_samples >= 2 AND NOT flapping) AS starts,
+            sum(ok_samples IS NULL OR (ok_samples >= 2 AND NOT flapping))
+                OVER (ORDER BY run ROWS UNBOUNDED PRECEDING) AS incident
+        FROM flapped
     ),
     incident AS (
         SELECT
-            node, target, stream_id, session_id,
+            max(stream_id) AS stream_id,
+            max(session_id) AS session_id,
             max(after_ns) FILTER (WHERE starts) AS after_ns,
             max(after_mono_ns) FILTER (WHERE starts) AS after_mono_ns,
             max(first_ns) FILTER (WHERE starts) AS first_ns,
@@ -157,14 +197,17 @@ WITH
                 AS until_ns,
             CASE WHEN count(until_ns) = count(*) THEN max(until_mono_ns) END
                 AS until_mono_ns,
-            max(flapping) AS flapping,
-            sum(samples) AS samples,
-            sum(CASE WHEN up THEN 0 ELSE samples END) AS fails,
-            max(CASE WHEN up THEN 0 ELSE samples END) AS longest,
-            '[' || group_concat(causes) FILTER (WHERE NOT up) || ']' AS causes
+            max(flapping AND NOT starts) AS flapping,
+            max(position + samples) - min(position) AS samples,
+            sum(samples) AS fails,
+            max(samples) AS longest,
+            max(first_cause) FILTER (WHERE starts) AS first_cause,
+            max(error) FILTER (WHERE starts) AS error,
+            max(address) FILTER (WHERE starts) AS address,
+            min(lowest_cause) <> max(highest_cause) AS has_causes,
+            '[' || group_concat(causes) || ']' AS causes
         FROM numbered
-        WHERE NOT parts
-        GROUP BY node, target, stream_id, session_id, segment, incident
+        GROUP BY incident
     ),
     measured AS (
         SELECT
@@ -173,16 +216,22 @@ WITH
             (until_mono_ns - after_mono_ns) / 1e9 AS max_s,
             CAST(round((last_mono_ns - first_mono_ns) / 1e9) AS INT) AS low,
             CAST(round((until_mono_ns - after_mono_ns) / 1e9) AS INT) AS high,
+            probe_target.node,
+            probe_target.target,
             probe_target.kind,
             probe_target.url,
             probe_target.interval_s,
-            (
-                SELECT value ->> 1
-                FROM json_each(causes)
-                GROUP BY value ->> 1
-                ORDER BY sum(value ->> 2) DESC, min(value ->> 0)
-                LIMIT 1
-            ) AS main_cause
+            CASE
+                WHEN has_causes
+                THEN (
+                    SELECT value ->> 1
+                    FROM json_each(causes)
+                    GROUP BY value ->> 1
+                    ORDER BY sum(value ->> 2) DESC, min(value ->> 0)
+                    LIMIT 1
+                )
+                ELSE first_cause
+            END AS main_cause
         FROM incident
         JOIN probe_target ON probe_target.stream_id = incident.stream_id
     )
@@ -231,24 +280,22 @@ SELECT
     longest,
     substr(main_cause, 1, instr(main_cause, ' ') - 1),
     substr(main_cause, instr(main_cause, ' ') + 1),
-    (
-        SELECT value ->> 1 FROM json_each(causes) ORDER BY value ->> 0 LIMIT 1
-    ),
-    (
-        SELECT json_group_object(cause, fails)
-        FROM (
-            SELECT value ->> 1 AS cause, sum(value ->> 2) AS fails
-            FROM json_each(causes)
-            GROUP BY value ->> 1
-            ORDER BY fails DESC, cause
+    first_cause,
+    CASE
+        WHEN has_causes
+        THEN (
+            SELECT json_group_object(cause, fails)
+            FROM (
+                SELECT value ->> 1 AS cause, sum(value ->> 2) AS fails
+                FROM json_each(causes)
+                GROUP BY value ->> 1
+                ORDER BY fails DESC, cause
+            )
         )
-    ),
-    (
-        SELECT value ->> 3 FROM json_each(causes) ORDER BY value ->> 0 LIMIT 1
-    ),
-    (
-        SELECT value ->> 4 FROM json_each(causes) ORDER BY value ->> 0 LIMIT 1
-    ),
+        ELSE json_object(first_cause, fails)
+    END,
+    error,
+    address,
     interval_s,
     session_id,
     stream_id

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo run --release -p periscope-store --example codec -- [--level N]
-//!     [--chunk MIB] [--together] [--needle TEXT] KIND FILE… [KIND FILE…]
+//!     [--chunk MIB] [--together] [--columns] [--memory]
+//!     [--seal FILE.db] [--needle TEXT] KIND FILE… [KIND FILE…]
 //! ```
 //!
 //! `KIND` is `klog` (whole lines, times from their stamps), `cri` (times and
@@ -10,16 +11,24 @@
 //! short-iso-precise`). `--together` puts small files into one chunk, as the
 //! agent does. Every chunk is decoded and compared. For each kind it prints the
 //! ratio, the speeds in MB of file a CPU second, and what zstd alone makes of the
-//! same lines in chunks of the same size at level 3.
+//! same lines in chunks of the same size at level 3. `--columns` adds where the bytes
+//! are: for each frame of `FORMAT.md` its raw and its stored size. `--memory` adds the
+//! most memory that encoding a chunk took (set `MALLOC_MMAP_THRESHOLD_=65536` and
+//! `MALLOC_TRIM_THRESHOLD_=0`, or what earlier chunks have freed hides it).
+//! `--seal` also writes all lines to a node's file as an agent does, seals it, and
+//! prints what is in it.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use periscope_store::batch::{Batch, LineFlags, Outcome, Stream};
 use periscope_store::codec::{
     Declared, Encoded, LogColumns, LogReader, Needle, decode_logs, encode_logs,
 };
 use periscope_store::time::parse_rfc3339;
+use periscope_store::writer::{Node, Poll, Session, Writer};
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1)) {
@@ -44,12 +53,22 @@ struct Options {
     level: i32,
     chunk_bytes: usize,
     together: bool,
+    columns: bool,
+    memory: bool,
+    seal: Option<PathBuf>,
     needles: Vec<Needle>,
 }
 
 fn run(mut arguments: impl Iterator<Item = String>) -> Result<String, String> {
-    let mut options =
-        Options { level: 3, chunk_bytes: 4 << 20, together: false, needles: Vec::new() };
+    let mut options = Options {
+        level: 3,
+        chunk_bytes: 4 << 20,
+        together: false,
+        columns: false,
+        memory: false,
+        seal: None,
+        needles: Vec::new(),
+    };
     let mut groups: Vec<(String, Vec<Vec<u8>>)> = Vec::new();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -59,6 +78,9 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<String, String> {
                 options.chunk_bytes = value()?.parse::<usize>().map_err(|_| "no number")? << 20;
             }
             "--together" => options.together = true,
+            "--columns" => options.columns = true,
+            "--memory" => options.memory = true,
+            "--seal" => options.seal = Some(value()?.into()),
             "--needle" => options.needles.push(Needle::new(value()?.as_bytes(), true)),
             "klog" | "cri" | "journal" => groups.push((argument, Vec::new())),
             path => {
@@ -68,6 +90,9 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<String, String> {
         }
     }
     let mut report = format!("{:8}  {}\n", "kind", Tally::HEAD);
+    if let Some(path) = &options.seal {
+        return seal(path, &groups);
+    }
     let mut total = Tally::default();
     for (kind, files) in &groups {
         let mut tally = Tally::default();
@@ -75,9 +100,109 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<String, String> {
             tally.measure(&chunk, &options)?;
         }
         report.extend([&format!("{kind:8}  "), tally.line().as_str(), "\n"]);
+        if options.columns {
+            report += &tally.columns();
+        }
         total.add(&tally);
     }
-    Ok(report + &format!("{:8}  {}", "all", total.line()))
+    report.extend([&format!("{:8}  ", "all"), total.line().as_str(), "\n"]);
+    if options.columns {
+        report += &total.columns();
+    }
+    if options.memory {
+        report.extend(["encoding took ", &total.encode_kib.to_string(), " KiB at most\n"]);
+    }
+    Ok(report)
+}
+
+/// Writes all lines to a node's file and seals it. What the file then has.
+fn seal(path: &Path, groups: &[(String, Vec<Vec<u8>>)]) -> Result<String, String> {
+    let failed = |error: periscope_store::Error| error.to_string();
+    let node = Node { name: "node".to_owned(), machine_id: String::new() };
+    let session = Session {
+        run_id: "run".to_owned(),
+        cluster: None,
+        agent_version: String::new(),
+        boot_id: String::new(),
+        started_ns: 0,
+        process: 0,
+        config: String::new(),
+    };
+    let mut writer = Writer::create(path, &node, &session).map_err(failed)?;
+    let mut poll = Poll {
+        seq: 0,
+        round: 0,
+        started_ns: 0,
+        ended_ns: 0,
+        outcome: Outcome::Complete,
+        message: None,
+    };
+    let mut batch = Batch::new("logs");
+    let start = Instant::now();
+    for (kind, files) in groups {
+        for (number, file) in files.iter().enumerate() {
+            let name = format!("{kind}-{number}");
+            let stream = match kind.as_str() {
+                "cri" => Stream::container("default", &name, "uid", "main", 0),
+                "journal" => Stream::unit(&name),
+                _ => Stream::file(&name),
+            };
+            let mut last_ns = 0;
+            for line in file.split_inclusive(|byte| *byte == b'\n') {
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
+                let (ts_ns, flags, message) = parse(kind, line, last_ns);
+                last_ns = ts_ns;
+                let flags = LineFlags {
+                    stderr: flags & 1 != 0,
+                    partial: flags & 2 != 0,
+                    ..Default::default()
+                };
+                let handle = batch.stream(stream.clone());
+                batch.log(handle, ts_ns, flags, message);
+                if batch.is_full() {
+                    let full = std::mem::replace(&mut batch, Batch::new("logs"));
+                    writer.commit(full, &poll).map_err(failed)?;
+                    poll.seq += 1;
+                }
+            }
+        }
+    }
+    writer.commit(batch, &poll).map_err(failed)?;
+    let written = start.elapsed();
+    let before_kib = memory_kib("VmHWM:");
+    let start = Instant::now();
+    writer.seal().map_err(failed)?;
+    let sealed = start.elapsed();
+    let file_bytes = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    let sum = |sql: &str| {
+        rusqlite::Connection::open(path)
+            .and_then(|file| file.query_row(sql, [], |row| row.get::<_, i64>(0)))
+            .map_err(|error| error.to_string())
+    };
+    Ok(format!(
+        "{file_bytes} bytes in the file: {} in {} chunks, {} in filters\n\
+         written in {written:.2?}, sealed in {sealed:.2?}, peak of {before_kib} and {} KiB",
+        sum("SELECT sum(length(data)) FROM raw_chunk")?,
+        sum("SELECT count(*) FROM raw_chunk")?,
+        sum("SELECT sum(length(data)) FROM raw_chunk_filter")?,
+        memory_kib("VmHWM:"),
+    ))
+}
+
+/// A number of this process's memory; 0 where the system has none.
+fn memory_kib(name: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Memory that a function took at most beyond what was in use before.
+fn peak_kib<T>(work: impl FnOnce() -> T) -> u64 {
+    // Sets the peak back to what is in use.
+    let _ = fs::write("/proc/self/clear_refs", "5");
+    let before = memory_kib("VmRSS:");
+    drop(work());
+    memory_kib("VmHWM:").saturating_sub(before)
 }
 
 /// Rows of a chunk, and the lines that they were.
@@ -150,6 +275,48 @@ struct Tally {
     zstd_encode: Duration,
     search: Duration,
     hits: usize,
+    encode_kib: u64,
+    /// Raw and stored size of each frame.
+    frames: [(usize, usize); FRAMES.len()],
+}
+
+/// What the frames of a chunk are called in `FORMAT.md`.
+const FRAMES: [&str; 17] = [
+    "head",
+    "templates",
+    "dictionary",
+    "packed ids",
+    "whole lengths",
+    "whole text",
+    "template codes",
+    "template numbers",
+    "time codes",
+    "time bits",
+    "flags",
+    "string codes",
+    "string numbers",
+    "ways",
+    "number codes",
+    "number bits",
+    "hexdump bytes",
+];
+
+/// Raw and stored size of each frame of a chunk.
+fn frames(mut data: &[u8]) -> impl Iterator<Item = (usize, usize)> {
+    std::iter::from_fn(move || {
+        let before = data.len();
+        let raw = varint(&mut data)?;
+        let stored = varint(&mut data)?;
+        data = data.get(1 + stored..)?;
+        Some((raw, before - data.len()))
+    })
+}
+
+fn varint(data: &mut &[u8]) -> Option<usize> {
+    let length = data.iter().position(|byte| *byte < 0x80)? + 1;
+    let (number, rest) = data.split_at(length);
+    *data = rest;
+    Some(number.iter().rev().fold(0, |value, byte| value << 7 | usize::from(byte & 0x7f)))
 }
 
 impl Tally {
@@ -158,11 +325,19 @@ impl Tally {
 
     fn measure(&mut self, chunk: &Chunk, options: &Options) -> Result<(), String> {
         self.raw += chunk.raw.len();
+        if options.memory {
+            let peak = peak_kib(|| encode_logs(&chunk.columns, options.level));
+            self.encode_kib = self.encode_kib.max(peak);
+        }
         let (time, encoded) = timed(|| encode_logs(&chunk.columns, options.level));
         let encoded: Encoded = encoded.map_err(|error| error.to_string())?;
         self.encode += time;
         // The row of a chunk and its run take about 24 bytes more.
         self.stored += encoded.data.len() + 24;
+        for (sum, (raw, stored)) in self.frames.iter_mut().zip(frames(&encoded.data)) {
+            sum.0 += raw;
+            sum.1 += stored;
+        }
         let declared = Declared {
             codec: encoded.codec,
             row_count: chunk.columns.len(),
@@ -194,6 +369,20 @@ impl Tally {
         self.zstd_encode += other.zstd_encode;
         self.search += other.search;
         self.hits += other.hits;
+        self.encode_kib = self.encode_kib.max(other.encode_kib);
+        for (sum, (raw, stored)) in self.frames.iter_mut().zip(other.frames) {
+            sum.0 += raw;
+            sum.1 += stored;
+        }
+    }
+
+    /// A line for each frame: raw size, stored size, and its share of all.
+    fn columns(&self) -> String {
+        let line = |(name, (raw, stored)): (&&str, &(usize, usize))| {
+            let share = 100.0 * *stored as f64 / self.stored as f64;
+            format!("          {name:16} {raw:10} {stored:9} {share:5.1} %\n")
+        };
+        FRAMES.iter().zip(&self.frames).map(line).collect()
     }
 
     fn line(&self) -> String {

@@ -3,12 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use periscope_store::codec::fuzzing::seeds;
+use periscope_store::codec::fuzzing::{filter_seeds, seeds};
 use periscope_store::codec::{LOG, PROBE, SAMPLE};
 
 /// What is searched for in the seeds of `search_log`: across slots, in strings,
 /// in stamps, nowhere.
 const NEEDLES: [&[u8]; 4] = [b"7] \"Syn", b"web-", b"12:28:0", b"OK"];
+
+/// A chunk of two rows with two runs, one of them of no batch.
+const OPENED: &[u8] = &[2, 0, 0, 0, 2, 0, 1, 1, 0, 1, 0, 4, 0, 0, 0, 1, 0, 3, 0];
 
 fn main() -> std::io::Result<()> {
     let searches = seeds(LOG).into_iter().zip(NEEDLES.iter().cycle()).map(|(chunk, needle)| {
@@ -20,6 +23,9 @@ fn main() -> std::io::Result<()> {
         ("search_log", searches.collect()),
         ("decode_probe", seeds(PROBE)),
         ("decode_sample", seeds(SAMPLE)),
+        ("read_filter", filter_seeds()),
+        ("make_filter", vec![b"dial tcp: i/o timeout\nab\n\xff\0\xfe".to_vec()]),
+        ("open_file", vec![OPENED.to_vec()]),
     ];
     for (target, seeds) in all {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);

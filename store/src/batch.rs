@@ -8,16 +8,18 @@
 mod rows;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use rows::interval_ns;
 pub use rows::{
-    HostSample, IptablesChain, IptablesRule, Issue, IssueKind, Level, LineFlags, Object, Outcome,
-    ProbeOutcome, ProbeSample, ProbeTarget, Redaction, Setting, Stream, StreamKind,
+    Certificate, CertificateOrigin, HostSample, IptablesChain, IptablesRule, Issue, IssueKind,
+    Level, LineFlags, Object, Outcome, ProbeOutcome, ProbeSample, ProbeTarget, Redaction, Setting,
+    Stream, StreamKind,
 };
 
-use crate::codec::{self, LogColumns, ProbeColumns, SampleColumns};
+use crate::codec::{self, LogColumns, ProbeColumns, SampleColumns, Section};
 
 /// Raw bytes of a log chunk: lines of all its streams together.
 pub const LOG_CHUNK_BYTES: usize = 4 << 20;
@@ -95,7 +97,9 @@ pub struct Batch {
     pub(crate) iptables_chains: Vec<IptablesChain>,
     pub(crate) iptables_rules: Vec<IptablesRule>,
     pub(crate) objects: Vec<Object>,
+    pub(crate) certificates: Vec<Certificate>,
     pub(crate) redactions: Vec<Redaction>,
+    pub(crate) positions: BTreeMap<String, Option<String>>,
 }
 
 impl Batch {
@@ -148,12 +152,17 @@ impl Batch {
         }
     }
 
-    /// Adds a probe sample.
+    /// Adds a probe sample. Its times are kept to the microsecond: what is below
+    /// is noise of the clocks, and would be half of what is stored.
     pub fn probe(&mut self, stream: StreamRef, sample: &ProbeSample) {
-        let mut sample = Cow::Borrowed(sample);
-        if !sample.error.is_empty() {
+        let mut sample = sample.clone();
+        for ns in [&mut sample.ts_ns, &mut sample.mono_ns] {
+            *ns = ns.saturating_sub(ns.rem_euclid(1_000));
+        }
+        if self.mask.is_some() && !(sample.error.is_empty() && sample.address.is_empty()) {
             let name = self.streams[stream.0].name.clone();
-            self.mask_text(&mut sample.to_mut().error, &name);
+            self.mask_text(&mut sample.error, &name);
+            self.mask_text(&mut sample.address, &name);
         }
         let failed = sample.outcome == ProbeOutcome::Fail;
         self.probes.push(stream, sample.ts_ns, failed, |columns| columns.push(&sample));
@@ -165,7 +174,13 @@ impl Batch {
 
     /// Adds a host sample.
     pub fn sample(&mut self, stream: StreamRef, sample: &HostSample) {
-        self.samples.push(stream, sample.ts_ns, false, |columns| columns.push(sample));
+        let mut sample = Cow::Borrowed(sample);
+        // Only a label can hold what somebody wants to hide.
+        if self.mask.is_some() && sample.name.contains('{') {
+            let name = self.streams[stream.0].name.clone();
+            self.mask_text(&mut sample.to_mut().name, &name);
+        }
+        self.samples.push(stream, sample.ts_ns, false, |columns| columns.push(&sample));
         self.rows += 1;
         if self.samples.rows >= SAMPLE_CHUNK_ROWS {
             self.flush_samples();
@@ -196,8 +211,9 @@ impl Batch {
     /// Adds a rule of iptables.
     pub fn iptables_rule(&mut self, mut rule: IptablesRule) {
         self.mask_text(&mut rule.rule, "iptables");
-        if let Some(comment) = &mut rule.comment {
-            self.mask_text(comment, "iptables");
+        let IptablesRule { comment, source, destination, .. } = &mut rule;
+        for text in [comment, source, destination].into_iter().flatten() {
+            self.mask_text(text, "iptables");
         }
         self.rows += 1;
         self.raw_bytes += rule.rule.len();
@@ -219,9 +235,27 @@ impl Batch {
         self.objects.push(object);
     }
 
+    /// Adds a certificate.
+    pub fn certificate(&mut self, mut certificate: Certificate) {
+        let Certificate { source, subject, alternative_names, untrusted, .. } = &mut certificate;
+        for text in alternative_names.iter_mut().chain(untrusted).chain([subject]) {
+            self.mask_text(text, source);
+        }
+        self.rows += 1;
+        self.certificates.push(certificate);
+    }
+
     /// Counts masked secrets; counts of one rule and source add up.
     pub fn redaction(&mut self, redaction: Redaction) {
         count(&mut self.redactions, redaction);
+    }
+
+    /// Notes how far a source was read: this batch and those before it hold all
+    /// that comes before. `None` forgets the source. The value is the collector's
+    /// own and holds nothing of what was read; it is committed with the rows
+    /// ([`crate::positions`]).
+    pub fn set_position(&mut self, source: &str, value: Option<String>) {
+        self.positions.insert(source.to_owned(), value);
     }
 
     /// Masks a text that does not enter the batch as a row, such as a message.
@@ -243,6 +277,18 @@ impl Batch {
     #[must_use]
     pub fn has_losses(&self) -> bool {
         self.issues.iter().any(|issue| issue.kind.is_loss())
+    }
+
+    /// How many things are missing that the node has.
+    #[must_use]
+    pub fn loss_count(&self) -> u64 {
+        self.issues.iter().filter(|issue| issue.kind.is_loss()).count() as u64
+    }
+
+    /// How many secrets were masked.
+    #[must_use]
+    pub fn redaction_count(&self) -> u64 {
+        self.redactions.iter().map(|redaction| redaction.amount).sum()
     }
 
     /// Whether it is time to hand this batch over and go on in a next one.
@@ -278,13 +324,20 @@ impl Batch {
     }
 
     fn flush_probes(&mut self) {
-        let (columns, runs) = self.probes.take(ProbeColumns::append);
-        self.push_chunk(StreamKind::Probe, runs, codec::encode_probes(&columns));
+        let (columns, runs) = self.probes.take(|all, of| all.extend(&of, 0..of.len()));
+        let section = |run: &Run| Section {
+            row_count: run.row_count,
+            interval_ns: self.streams[run.stream.0].interval_ns(),
+        };
+        let sections: Vec<Section> = runs.iter().map(section).collect();
+        let encoded = codec::encode_probes(&columns, &sections, codec::LIVE_LEVEL);
+        self.push_chunk(StreamKind::Probe, runs, encoded);
     }
 
     fn flush_samples(&mut self) {
-        let (columns, runs) = self.samples.take(SampleColumns::append);
-        self.push_chunk(StreamKind::Host, runs, codec::encode_samples(&columns));
+        let (columns, runs) = self.samples.take(|all, of| all.extend(&of, 0..of.len()));
+        let encoded = codec::encode_samples(&columns, codec::LIVE_LEVEL);
+        self.push_chunk(StreamKind::Host, runs, encoded);
     }
 
     fn push_chunk(&mut self, kind: StreamKind, runs: Vec<Run>, encoded: codec::Encoded) {

@@ -15,8 +15,12 @@
 //! other is removed.
 //!
 //! One transaction replaces the sources of one chunk, so a crash in between
-//! leaves a whole file that is a bit larger. What cannot be decoded, or is larger
-//! than a few full chunks, stays as it is. Memory is bounded by two full chunks.
+//! leaves a whole file that is a bit larger. What cannot be decoded stays as it is.
+//! A chunk that is larger than a full one, because a very long line is in it, is
+//! compressed again by itself, a column at a time. Memory is bounded by two full
+//! chunks, or by two such columns.
+
+pub(crate) mod samples;
 
 use rusqlite::{Connection, Transaction, params};
 
@@ -25,8 +29,13 @@ use crate::codec::{self, Declared, LogColumns};
 use crate::identity::identity;
 use crate::{Error, Result};
 
-/// Chunks of more raw bytes, which hold a very long line, stay as they are.
-const MAX_BYTES: usize = 2 * LOG_CHUNK_BYTES;
+/// Raw bytes that make a full chunk: more compress better, and take longer until
+/// the first row is there.
+const FULL_BYTES: usize = 3 * LOG_CHUNK_BYTES;
+
+/// Chunks of more raw bytes stay alone; it leaves room for a chunk that is not
+/// quite full and another one.
+const MAX_BYTES: usize = FULL_BYTES + LOG_CHUNK_BYTES;
 
 /// Runs that a chunk is made of at most: there can be one for each row.
 const MAX_RUNS: usize = 1 << 16;
@@ -63,7 +72,7 @@ pub(crate) fn compact(connection: &mut Connection, mut go_on: impl FnMut() -> bo
         for source in sources(connection, kind).map_err(doing())? {
             let has_room = bytes + source.declared.raw_bytes <= MAX_BYTES
                 && runs + source.run_count <= MAX_RUNS;
-            if bytes >= LOG_CHUNK_BYTES || !has_room {
+            if !group.is_empty() && (bytes >= FULL_BYTES || !has_room) {
                 if !go_on() {
                     return Ok(());
                 }
@@ -74,6 +83,9 @@ pub(crate) fn compact(connection: &mut Connection, mut go_on: impl FnMut() -> bo
             runs += source.run_count;
             group.push(source);
         }
+        if group.is_empty() {
+            continue;
+        }
         if !go_on() {
             return Ok(());
         }
@@ -82,17 +94,21 @@ pub(crate) fn compact(connection: &mut Connection, mut go_on: impl FnMut() -> bo
     Ok(())
 }
 
-/// Chunks of a kind, in order of their first time.
+/// Chunks of a kind, those of one stream next to each other in order of their
+/// first time. Chunks of several streams come before them.
 fn sources(connection: &Connection, kind: StreamKind) -> rusqlite::Result<Vec<Source>> {
     connection
         .prepare(
             "SELECT chunk.id, chunk.row_count, chunk.raw_bytes, count(*)
              FROM raw_chunk AS chunk JOIN raw_chunk_run AS run ON run.chunk_id = chunk.id
-             WHERE chunk.kind = ?1 AND chunk.codec = ?2 AND chunk.raw_bytes <= ?3
+                                     JOIN raw_stream AS stream ON stream.id = run.stream_id
+             WHERE chunk.kind = ?1 AND chunk.codec = ?2
                    AND NOT EXISTS (SELECT 1 FROM raw_chunk_filter WHERE chunk_id = chunk.id)
-             GROUP BY chunk.id ORDER BY min(run.first_ns), chunk.id",
+             GROUP BY chunk.id
+             ORDER BY iif(min(run.stream_id) = max(run.stream_id), min(stream.name), ''),
+                      min(run.first_ns), chunk.id",
         )?
-        .query_map(params![kind.as_str(), codec::LOG, MAX_BYTES as i64], |row| {
+        .query_map(params![kind.as_str(), codec::LOG], |row| {
             let size = |at| row.get(at).map(|size: i64| usize::try_from(size).unwrap_or_default());
             let declared = Declared { codec: codec::LOG, row_count: size(1)?, raw_bytes: size(2)? };
             Ok(Source { id: row.get(0)?, declared, run_count: size(3)? })
@@ -106,6 +122,11 @@ fn replace(
     kind: StreamKind,
     sources: &[Source],
 ) -> rusqlite::Result<()> {
+    if let [source] = sources
+        && source.declared.raw_bytes > MAX_BYTES
+    {
+        return recompress(connection, source);
+    }
     let transaction = connection.transaction()?;
     let mut decoded = Vec::with_capacity(sources.len());
     let mut pieces = Vec::new();
@@ -150,11 +171,40 @@ fn replace(
     } else {
         write(&transaction, kind, &ids, &encoded, &pieces)?
     };
-    // One that has none is marked as compacted all the same.
+    write_filter(&transaction, id, filter)?;
+    transaction.commit()
+}
+
+/// Compresses a chunk that is too large to be taken apart, and gives it its filter.
+fn recompress(connection: &mut Connection, source: &Source) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    let data: Vec<u8> = transaction
+        .prepare_cached("SELECT data FROM raw_chunk WHERE id = ?")?
+        .query_row([source.id], |row| row.get(0))?;
+    let mut filter = codec::filter::Builder::default();
+    if codec::for_each_message(source.declared, &data, |text| filter.add(text)).is_err() {
+        return Ok(());
+    }
+    if let Ok(encoded) = codec::recompress(source.declared, &data, codec::COMPACT_LEVEL) {
+        transaction
+            .prepare_cached("UPDATE raw_chunk SET data = ? WHERE id = ?")?
+            .execute(params![encoded.data, source.id])?;
+    }
+    write_filter(&transaction, source.id, filter.finish())?;
+    transaction.commit()
+}
+
+/// Writes the filter of a chunk. One that has none is marked as compacted all the
+/// same.
+fn write_filter(
+    transaction: &Transaction<'_>,
+    chunk_id: i64,
+    filter: Option<Vec<u8>>,
+) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("INSERT INTO raw_chunk_filter (chunk_id, kind, data) VALUES (?, ?, ?)")?
-        .execute(params![id, codec::filter::TRIGRAMS, filter.unwrap_or_default()])?;
-    transaction.commit()
+        .execute(params![chunk_id, codec::filter::TRIGRAMS, filter.unwrap_or_default()])?;
+    Ok(())
 }
 
 /// Runs of a chunk that has number `source` among its group.

@@ -5,12 +5,17 @@
 //! query does (tables exactly as [`schema`] makes them). Nothing is written,
 //! next to a file neither.
 
+mod pages;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
+
+use pages::Pages;
 
 use crate::{Error, Result, schema};
 
@@ -66,6 +71,11 @@ fn find_in(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> 
 /// Says what the file is if it is not a node's database of a known schema, and
 /// where it ends if it is cut.
 pub fn check(path: &Path) -> Result<()> {
+    check_header(path).map(drop)
+}
+
+/// The same; the file and its header.
+fn check_header(path: &Path) -> Result<(File, [u8; HEADER_BYTES])> {
     let mut file = File::open(path).map_err(|error| unreadable(path, &error))?;
     let length = file.metadata().map_err(|error| unreadable(path, &error))?.len();
     let mut header = [0; HEADER_BYTES];
@@ -96,7 +106,7 @@ pub fn check(path: &Path) -> Result<()> {
         let reason = format!("it ends after {length} of {expected} bytes");
         return Err(Error::Damaged { path, reason });
     }
-    Ok(())
+    Ok((file, header))
 }
 
 /// URI by which SQLite opens a file for reading only. A file that no agent is
@@ -113,11 +123,15 @@ pub fn uri(path: &Path) -> String {
             byte => write!(uri, "%{byte:02x}").expect("a String takes all"),
         }
     }
+    uri.push_str(if is_live(path) { "?mode=ro" } else { "?mode=ro&immutable=1" });
+    uri
+}
+
+/// Whether rows of a file may be in the journal next to it.
+fn is_live(path: &Path) -> bool {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
-    let live = std::fs::metadata(&wal).is_ok_and(|data| data.len() > 0);
-    uri.push_str(if live { "?mode=ro" } else { "?mode=ro&immutable=1" });
-    uri
+    std::fs::metadata(&wal).is_ok_and(|data| data.len() > 0)
 }
 
 /// A connection that reads one file and trusts nothing in it.
@@ -141,8 +155,100 @@ pub(crate) fn open(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Reads all rows of tables of one file, without their long columns.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    /// By page: much the faster way, for files that nobody writes to.
+    Pages(Pages),
+    /// By SQLite: for all others.
+    Sqlite(Connection),
+}
+
+impl Reader {
+    /// Opens a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`], and if a table is not as Periscope makes it.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let (file, header) = check_header(path)?;
+        if is_live(path) {
+            return open(path).map(Self::Sqlite);
+        }
+        let damaged = |reason| Error::Damaged { path: path.to_owned(), reason };
+        let Some(pages) = Pages::open(file, &header).map_err(damaged)? else {
+            return open(path).map(Self::Sqlite);
+        };
+        compare(pages.objects()).map_err(damaged)?;
+        Ok(Self::Pages(pages))
+    }
+
+    /// Gives every row of a table, its values in the order of the columns, until
+    /// `take` finds one that is wrong.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the table.
+    pub(crate) fn for_each(
+        &self,
+        table: &str,
+        take: &mut dyn FnMut(&[ValueRef<'_>]) -> std::result::Result<(), String>,
+    ) -> std::result::Result<(), String> {
+        match self {
+            Self::Pages(pages) => pages.for_each(table, None, take),
+            Self::Sqlite(connection) => {
+                for_each(connection, &format!("SELECT * FROM {table}"), take)
+            }
+        }
+    }
+
+    /// The same for `raw_chunk`, with the length of `data` in its place.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the table.
+    pub(crate) fn for_each_chunk(
+        &self,
+        take: &mut dyn FnMut(&[ValueRef<'_>]) -> std::result::Result<(), String>,
+    ) -> std::result::Result<(), String> {
+        const { assert!(schema::VERSION == 1, "the number of columns before data") }
+        match self {
+            Self::Pages(pages) => pages.for_each("raw_chunk", Some(5), take),
+            Self::Sqlite(connection) => for_each(
+                connection,
+                "SELECT id, kind, codec, row_count, raw_bytes, length(data) FROM raw_chunk",
+                take,
+            ),
+        }
+    }
+}
+
+fn for_each(
+    connection: &Connection,
+    sql: &str,
+    take: &mut dyn FnMut(&[ValueRef<'_>]) -> std::result::Result<(), String>,
+) -> std::result::Result<(), String> {
+    let mut statement = connection.prepare(sql).map_err(|error| plain(&error))?;
+    let columns = statement.column_count();
+    let mut rows = statement.query([]).map_err(|error| plain(&error))?;
+    while let Some(row) = rows.next().map_err(|error| plain(&error))? {
+        let values: rusqlite::Result<Vec<_>> = (0..columns).map(|at| row.get_ref(at)).collect();
+        take(&values.map_err(|error| plain(&error))?)?;
+    }
+    Ok(())
+}
+
 /// An object of a schema: type, name and SQL.
 type SchemaObject = (String, String, Option<String>);
+
+/// Every object that this program makes, or why that is not known.
+static OURS: OnceLock<std::result::Result<Vec<SchemaObject>, String>> = OnceLock::new();
+
+/// Takes the schema of a database that was just made for that of all files, so
+/// that none need be made only to compare with.
+pub(crate) fn know_schema(made: &Connection) {
+    OURS.get_or_init(|| schema_objects(made, "main").map_err(|error| plain(&error)));
+}
 
 /// Compares every object of a schema with what this program would have made.
 /// Objects that are there beside them are never read.
@@ -150,14 +256,20 @@ pub(crate) fn check_tables(
     connection: &Connection,
     database: &str,
 ) -> std::result::Result<(), String> {
-    static OURS: OnceLock<std::result::Result<Vec<SchemaObject>, String>> = OnceLock::new();
+    compare(&schema_objects(connection, database).map_err(|error| plain(&error))?)
+}
+
+fn compare(theirs: &[SchemaObject]) -> std::result::Result<(), String> {
     let ours = OURS.get_or_init(|| {
         let ours = Connection::open_in_memory().map_err(|error| plain(&error))?;
         schema::create(&ours).map_err(|error| error.to_string())?;
         schema_objects(&ours, "main").map_err(|error| plain(&error))
     });
-    let theirs = schema_objects(connection, database).map_err(|error| plain(&error))?;
-    match ours.as_ref().map_err(Clone::clone)?.iter().find(|object| !theirs.contains(object)) {
+    let ours = ours.as_ref().map_err(Clone::clone)?;
+    if ours == theirs {
+        return Ok(());
+    }
+    match ours.iter().find(|object| !theirs.contains(object)) {
         Some((kind, name, _)) => Err(format!("its {kind} {name} is not as Periscope makes it")),
         None => Ok(()),
     }

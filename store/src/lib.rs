@@ -15,6 +15,7 @@ pub mod schema;
 
 pub mod batch;
 pub mod codec;
+pub mod positions;
 pub mod writer;
 mod compact;
 

@@ -65,7 +65,7 @@ fn merge_into(path: &Path, candidates: Vec<PathBuf>) -> Result<Merged> {
     schema::create(&connection)?;
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     for candidate in candidates {
-        match union::add(&connection, &candidate, union::Chunks::Copied) {
+        match union::add(&connection, &candidate) {
             Ok(()) => files.push(candidate),
             Err(error) => problems.push(Problem { path: candidate, error }),
         }

@@ -23,6 +23,7 @@ pub(crate) const BATCH_TABLES: &[&str] = &[
     "raw_iptables_chain",
     "raw_iptables_rule",
     "raw_object",
+    "raw_certificate",
     "raw_redaction",
 ];
 

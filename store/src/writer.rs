@@ -4,6 +4,8 @@
 //! the file is in WAL mode: a crash at any moment leaves the batches that were
 //! committed. [`Writer::seal`] turns it into one plain file to send.
 
+mod certificates;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use crate::batch::{Batch, Outcome, StreamRef};
 use crate::identity::identity;
+use crate::positions::{self, Positions};
 use crate::{Error, Result, compact, schema};
 
 /// The node that an agent runs on.
@@ -87,15 +90,33 @@ pub struct Writer {
     node_id: i64,
     session_id: i64,
     known_streams: HashSet<i64>,
+    positions: Positions,
 }
 
 impl Writer {
-    /// Makes a new file for a session of an agent on a node.
+    /// Makes a new file for a session of an agent on a node. Nothing was read
+    /// before it.
     ///
     /// # Errors
     ///
     /// If the file exists already or cannot be written.
     pub fn create(path: &Path, node: &Node, session: &Session) -> Result<Self> {
+        Self::create_at(path, node, session, &Positions::default())
+    }
+
+    /// Makes a new file that goes on from positions, as a process does that finds
+    /// what another one left ([`Abandoned`](crate::positions::Abandoned)). The
+    /// file is there with all of them, or with nothing at all.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Writer::create`].
+    pub fn create_at(
+        path: &Path,
+        node: &Node,
+        session: &Session,
+        positions: &Positions,
+    ) -> Result<Self> {
         if path.exists() {
             return Err(Error::Exists { path: path.to_owned() });
         }
@@ -103,15 +124,11 @@ impl Writer {
         let mut connection = Connection::open(path).map_err(doing())?;
         // Room that compacting sets free can then be given back without a copy.
         connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(doing())?;
-        schema::create(&connection)?;
-        // After the schema, so that the header names us even while the rest is
-        // still in the write-ahead log.
-        connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
-            .map_err(doing())?;
         connection.set_prepared_statement_cache_capacity(32);
         let (node_id, session_id) = (node.id(), session.id(node));
         let transaction = connection.transaction().map_err(doing())?;
+        schema::create(&transaction)?;
+        let positions = positions.begin(&transaction).map_err(doing())?;
         transaction
             .execute(
                 "INSERT INTO raw_node (id, name, machine_id) VALUES (?, ?, ?)",
@@ -136,13 +153,40 @@ impl Writer {
             )
             .map_err(doing())?;
         transaction.commit().map_err(doing())?;
+        // After the first transaction, so that the header names us even while the
+        // rest is still in the write-ahead log.
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
+            .map_err(doing())?;
         Ok(Self {
             connection,
             path: path.to_owned(),
             node_id,
             session_id,
             known_streams: HashSet::new(),
+            positions,
         })
+    }
+
+    /// Makes the file that takes this one's place, with its positions. Nothing may
+    /// be committed to this one any more; it is to be sealed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Writer::create`]; then this file is still the live one.
+    pub fn begin_next(&self, path: &Path, node: &Node, session: &Session) -> Result<Self> {
+        // Without it a power cut could leave positions of lines that were lost.
+        self.connection
+            .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+            .map_err(Error::sqlite(format!("syncing {}", self.path.display())))?;
+        Self::create_at(path, node, session, &self.positions)
+    }
+
+    /// How far collectors have read: what the committed batches say, and nothing
+    /// else. Who could not commit a batch takes its collector back to these.
+    #[must_use]
+    pub fn positions(&self) -> &Positions {
+        &self.positions
     }
 
     /// Writes a batch and how it went, in one transaction.
@@ -164,11 +208,13 @@ impl Writer {
         let stream_ids = stream_ids.map_err(doing())?;
         transaction.commit().map_err(doing())?;
         self.known_streams.extend(stream_ids);
+        self.positions.update(&batch);
         Ok(())
     }
 
     /// Ends the file: everything is in one file, in no journal, well compressed,
-    /// ready to send.
+    /// ready to send, and without positions: what is read on needs a next file
+    /// first ([`Writer::begin_next`]).
     ///
     /// # Errors
     ///
@@ -184,15 +230,26 @@ impl Writer {
     /// # Errors
     ///
     /// If SQLite cannot write.
-    pub fn seal_while(mut self, go_on: impl FnMut() -> bool) -> Result<()> {
-        compact::compact(&mut self.connection, go_on)?;
-        let doing = || Error::sqlite(format!("sealing {}", self.path.display()));
-        give_back(&self.connection).map_err(doing())?;
-        self.connection
-            .execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE;")
-            .map_err(doing())?;
-        self.connection.close().map_err(|(_, error)| doing()(error))
+    pub fn seal_while(self, go_on: impl FnMut() -> bool) -> Result<()> {
+        seal(self.connection, &self.path, go_on)
     }
+}
+
+/// Body of [`Writer::seal_while`]. A crash leaves a file that can be sealed again.
+pub(crate) fn seal(
+    mut connection: Connection,
+    path: &Path,
+    mut go_on: impl FnMut() -> bool,
+) -> Result<()> {
+    compact::samples::compact(&mut connection, &mut go_on)?;
+    compact::compact(&mut connection, &mut go_on)?;
+    let doing = || Error::sqlite(format!("sealing {}", path.display()));
+    positions::drop_tables(&connection).map_err(doing())?;
+    give_back(&connection).map_err(doing())?;
+    connection
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE;")
+        .map_err(doing())?;
+    connection.close().map_err(|(_, error)| doing()(error))
 }
 
 /// Makes the file as small as what it holds, in place and step by step.
@@ -237,6 +294,7 @@ impl Write<'_> {
         let stream_ids = self.streams(batch, known_streams)?;
         self.chunks(batch, batch_id, &stream_ids)?;
         self.rows(batch, batch_id)?;
+        positions::write(self.transaction, batch)?;
         self.run(
             "INSERT INTO raw_batch (id, session_id, collector, seq, round, started_ns, ended_ns,
                                     outcome, message, row_count)
@@ -433,6 +491,7 @@ impl Write<'_> {
                 ],
             )?;
         }
+        self.certificates(batch, batch_id)?;
         for (ord, x) in batch.redactions.iter().enumerate() {
             self.run(
                 "INSERT INTO raw_redaction (batch_id, ord, rule, source, amount)

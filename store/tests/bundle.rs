@@ -60,6 +60,12 @@ fn logs(lines: usize) -> Batch {
 }
 
 fn probes(outcomes: &str) -> Batch {
+    probes_from(0, outcomes)
+}
+
+/// Samples from number `first` on, as the signs say: `f` failed, `s` was skipped,
+/// at `_` the agent slept.
+fn probes_from(first: u64, outcomes: &str) -> Batch {
     let mut batch = Batch::new("probe");
     let stream = batch.stream(Stream::probe(&ProbeTarget {
         name: "mcr".to_owned(),
@@ -68,12 +74,12 @@ fn probes(outcomes: &str) -> Batch {
         interval_ns: 5 * SECOND,
         timeout_ns: 4 * SECOND,
     }));
-    for (seq, outcome) in outcomes.chars().enumerate() {
+    for (seq, outcome) in (first..).zip(outcomes.chars()).filter(|(_, sign)| *sign != '_') {
         let failed = outcome == 'f';
         batch.probe(
             stream,
             &ProbeSample {
-                seq: seq as u64,
+                seq,
                 ts_ns: START + seq as i64 * 5 * SECOND,
                 mono_ns: seq as i64 * 5 * SECOND,
                 outcome: match outcome {
@@ -184,6 +190,7 @@ fn everything(bundle: &Bundle) -> Vec<String> {
         let sql = format!("SELECT * FROM {table} ORDER BY stream_id, ts_ns, batch_id");
         all.extend(rows(bundle.connection(), &sql));
     }
+    all.extend(rows(bundle.connection(), "SELECT * FROM probe_stretch ORDER BY stream_id, ts_ns"));
     all
 }
 
@@ -259,6 +266,53 @@ fn pushed_constraints_change_no_answer() {
     }
 }
 
+/// What `probe_stretch` says, and what it should say by all samples.
+fn stretches(db: &Connection, condition: &str) -> [Vec<String>; 2] {
+    let found = format!(
+        "SELECT node, outcome, phase, samples, position, seq, last_seq, ts_ns, last_ns, mono_ns,
+                last_mono_ns, last_duration_us, total_duration_us, max_duration_us,
+                before_outcome, before_seq, before_mono_ns, before_duration_us, after_mono_ns,
+                session_id
+         FROM probe_stretch WHERE {condition} ORDER BY node, seq"
+    );
+    let expected = format!(
+        "WITH
+             stepped AS (
+                 SELECT *, outcome IS NOT lag(outcome) OVER later
+                        OR seq - lag(seq) OVER later > 1 AS is_first
+                 FROM probe WINDOW later AS (PARTITION BY node ORDER BY seq)),
+             part AS (
+                 SELECT *, sum(is_first) OVER later AS part,
+                        sum(outcome <> 'skipped') OVER later AS tried
+                 FROM stepped WINDOW later AS (PARTITION BY node ORDER BY seq)),
+             stretch AS (
+                 SELECT node, outcome, phase, count(*) AS samples,
+                        min(tried) + iif(outcome = 'skipped', 1, 0) AS position,
+                        min(seq) AS seq, max(seq) AS last_seq, min(ts_ns) AS ts_ns,
+                        max(ts_ns) AS last_ns, min(mono_ns) AS mono_ns,
+                        max(mono_ns) AS last_mono_ns, 300 AS last_duration_us,
+                        sum(duration_us) AS total_duration_us,
+                        max(duration_us) AS max_duration_us, session_id
+                 FROM part GROUP BY node, part)
+         SELECT this.node, this.outcome, this.phase, this.samples, this.position, this.seq,
+                this.last_seq, this.ts_ns, this.last_ns, this.mono_ns, this.last_mono_ns,
+                this.last_duration_us, this.total_duration_us, this.max_duration_us,
+                before.outcome, before.last_seq, before.last_mono_ns, before.last_duration_us,
+                (SELECT min(mono_ns) FROM stretch AS after
+                 WHERE after.node = this.node AND after.outcome <> 'skipped'
+                       AND after.seq > this.seq),
+                this.session_id
+         FROM (SELECT *, (SELECT max(seq) FROM stretch AS earlier
+                          WHERE earlier.node = stretch.node AND earlier.outcome <> 'skipped'
+                                AND earlier.seq < stretch.seq) AS before_first
+               FROM stretch) AS this
+         LEFT JOIN stretch AS before ON before.node = this.node AND before.seq = this.before_first
+         WHERE {} ORDER BY this.node, this.seq",
+        condition.replace("node", "this.node").replace("outcome", "this.outcome")
+    );
+    [&found, &expected].map(|sql| rows(db, sql))
+}
+
 #[test]
 fn stretches_hold_every_sample_once() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -266,37 +320,31 @@ fn stretches_hold_every_sample_once() {
         let path = folder.path().join(format!("{name}.db"));
         let mut writer = Writer::create(&path, &node(name), &session(1)).expect("a new file");
         writer.commit(probes("ooffossof"), &poll(0)).expect("committed");
-        writer.commit(probes("ooo"), &poll(1)).expect("committed");
-        writer.seal().expect("sealed");
+        writer.commit(probes_from(9, "ffo"), &poll(1)).expect("committed");
+        if name == "a" {
+            writer.seal().expect("sealed");
+        }
     }
     let bundle = Bundle::open(&[folder.path().to_owned()]).expect("a bundle");
     let db = bundle.connection();
-    let found = |condition: &str| {
-        let sql = format!(
-            "SELECT outcome, phase, seq, last_seq, samples, last_mono_ns - mono_ns,
-                    last_ns - ts_ns, total_duration_us, max_duration_us, last_duration_us
-             FROM probe_stretch WHERE {condition} ORDER BY batch_id, ts_ns"
-        );
-        rows(db, &sql)
-    };
-    let expected = |condition: &str| {
-        let sql = format!(
-            "WITH part AS (
-                 SELECT *, seq - row_number() OVER (
-                     PARTITION BY batch_id, outcome ORDER BY seq) AS part FROM probe)
-             SELECT outcome, phase, min(seq), max(seq), count(*), max(mono_ns) - min(mono_ns),
-                    max(ts_ns) - min(ts_ns), sum(duration_us), max(duration_us), max(duration_us)
-             FROM part WHERE {condition}
-             GROUP BY batch_id, outcome, part ORDER BY batch_id, min(ts_ns)"
-        );
-        rows(db, &sql)
-    };
-    assert_eq!(found("true").len(), 14);
-    for condition in ["true", "node = 'b'", "outcome = 'fail'", "target = 'mcr' AND kind = 'mcr'"] {
-        assert_eq!(found(condition), expected(condition), "{condition}");
+    for (condition, count) in [
+        ("true", 14),
+        ("node = 'b'", 7),
+        ("outcome = 'fail'", 4),
+        ("node = 'nobody'", 0),
+        ("node = 'a' AND node = 'b'", 0),
+    ] {
+        let [found, expected] = stretches(db, condition);
+        assert_eq!(found, expected, "{condition}");
+        assert_eq!(found.len(), count, "{condition}");
     }
-    assert_eq!(found("ts >= '2026-11-22T12:28:12' AND outcome = 'fail'").len(), 2);
-    assert_eq!(found("node = 'nobody'"), Vec::<String>::new());
+    let count = |condition: &str| {
+        one::<i64>(db, &format!("SELECT count(*) FROM probe_stretch WHERE {condition}"))
+    };
+    assert_eq!(count("target = 'mcr' AND kind = 'mcr'"), 14);
+    assert_eq!(count("kind = 'acr'"), 0);
+    assert_eq!(count("ts >= '2026-11-22T12:28:12' AND outcome = 'fail'"), 2);
+    assert_eq!(count("stream_id = (SELECT min(id) FROM raw_stream)"), 7);
 }
 
 #[test]
@@ -375,11 +423,11 @@ fn a_chunk_of_several_batches_counts_for_those_that_are_not_elsewhere() {
 /// Seals until so many groups of chunks are done, and panics as a crash would.
 fn crash_while_sealing(path: &Path, groups: usize) {
     let mut writer = Writer::create(path, &node("a"), &session(1)).expect("a new file");
-    for seq in 0..6 {
+    for seq in 0..12 {
         let mut batch = Batch::new("container-logs");
         let stream = batch.stream(Stream::container("default", "big", "uid", "main", 0));
-        for line in 0..30_000 {
-            let text = format!("{seq} {line} {}", "some text ".repeat(8));
+        for line in 0..5_000 {
+            let text = format!("{seq} {line} {}", "some text ".repeat(80));
             batch.log(stream, START + seq * SECOND, LineFlags::default(), text.as_bytes());
         }
         writer.commit(batch, &poll(seq as u64)).expect("committed");
@@ -403,8 +451,8 @@ fn a_crash_while_sealing_leaves_a_whole_file() {
         crash_while_sealing(&path, groups);
         let bundle = Bundle::open(&[path]).expect("a bundle");
         let db = bundle.connection();
-        assert_eq!(one::<i64>(db, "SELECT count(DISTINCT message) FROM log"), 180_000);
-        assert_eq!(one::<i64>(db, "SELECT count(DISTINCT batch_id) FROM log"), 6);
+        assert_eq!(one::<i64>(db, "SELECT count(DISTINCT message) FROM log"), 60_000);
+        assert_eq!(one::<i64>(db, "SELECT count(DISTINCT batch_id) FROM log"), 12);
         assert!(bundle.damage().is_empty());
     }
 }
@@ -421,6 +469,42 @@ fn sealing_in_a_hurry_leaves_chunks_as_they_are() {
     let bundle = Bundle::open(&[path]).expect("a bundle");
     assert_eq!(one::<i64>(bundle.connection(), "SELECT count(*) FROM raw_chunk"), 5);
     assert_eq!(one::<i64>(bundle.connection(), "SELECT count(message) FROM log"), 200);
+}
+
+#[test]
+fn sealing_compresses_a_chunk_with_a_very_long_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.db");
+    let mut writer = Writer::create(&path, &node("a"), &session(1)).expect("a new file");
+    let mut batch = logs(20);
+    let stream = batch.stream(Stream::container("default", "big", "uid", "main", 0));
+    let long: String = (0..1_800_000_u64)
+        .map(|n| ["one ", "three ", "seven "][(n.wrapping_mul(n) >> 7) as usize % 3])
+        .collect();
+    batch.log(stream, START, LineFlags::default(), format!("{long}{long} haystack").as_bytes());
+    batch.log(stream, START, LineFlags::default(), b"a next line");
+    writer.commit(batch, &poll(0)).expect("committed");
+    writer.commit(logs(20), &poll(1)).expect("committed");
+    let sizes = |path: &Path| -> Vec<(i64, i64)> {
+        let db = Connection::open(path).expect("a file");
+        db.prepare("SELECT raw_bytes, length(data) FROM raw_chunk ORDER BY raw_bytes DESC")
+            .and_then(|mut sql| sql.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+            .expect("chunks")
+    };
+    let before = sizes(&path);
+    assert!(before[0].0 > 16 << 20, "{before:?}");
+    let whole = everything(&Bundle::open(std::slice::from_ref(&path)).expect("a bundle"));
+    writer.seal().expect("sealed");
+    let after = sizes(&path);
+    assert_eq!(after[0].0, before[0].0);
+    assert!(after[0].1 * 10 < before[0].1 * 9, "{after:?} was {before:?}");
+    let db = Connection::open(&path).expect("a file");
+    let filters = "SELECT count(*) FROM raw_chunk_filter WHERE length(data) > 0";
+    assert_eq!(one::<i64>(&db, filters), after.len() as i64);
+    let bundle = Bundle::open(&[path]).expect("a bundle");
+    assert_eq!(everything(&bundle), whole);
+    let found = "SELECT count(*) FROM log WHERE message MATCH 'haystack'";
+    assert_eq!(one::<i64>(bundle.connection(), found), 1);
 }
 
 #[test]
@@ -581,6 +665,37 @@ fn a_merge_does_not_overwrite() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// However samples are parted into batches, and sealed or not, stretches are
+    /// what one finds by looking at all samples.
+    #[test]
+    fn stretches_are_what_all_samples_say(
+        patterns in proptest::collection::vec("[oooofs]{1,20}_{0,4}", 1..6),
+        again in any::<bool>(),
+        sealed in any::<bool>(),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.db");
+        let mut writer = Writer::create(&path, &node("a"), &session(1)).expect("a new file");
+        let mut first = 0;
+        for (seq, pattern) in (0..).zip(&patterns) {
+            if again {
+                writer.commit(probes_from(first, "fso"), &poll(seq)).expect("committed");
+            }
+            writer.commit(probes_from(first, pattern), &poll(seq)).expect("committed");
+            first += pattern.len() as u64;
+        }
+        if sealed {
+            writer.seal().expect("sealed");
+        }
+        let bundle = Bundle::open(&[path]).expect("a bundle");
+        for condition in ["true", "outcome <> 'skipped'", "node = 'a' AND outcome = 'fail'"] {
+            let [found, expected] = stretches(bundle.connection(), condition);
+            prop_assert_eq!(found, expected);
+        }
+        let samples: i64 = one(bundle.connection(), "SELECT count(*) FROM probe");
+        prop_assert!(samples >= patterns.len() as i64);
+    }
 
     /// Any order, any grouping, any file twice: the same answers.
     #[test]

@@ -10,6 +10,7 @@ Needs Python 3.9 and the package `zstandard`.
 
 import json
 import math
+import re
 import sqlite3
 import struct
 import sys
@@ -129,10 +130,6 @@ def steps(data, count):
     return values
 
 
-def options(data, count):
-    return [number - 1 if number else None for number in varints(data, count)]
-
-
 def texts(data, count):
     source = Bytes(data)
     words = []
@@ -206,6 +203,23 @@ def split_list(data, count):
     need(strings.pop() == b"", "the last string has no end")
     need(len(strings) == count, "there is another number of strings")
     return strings
+
+
+def read_dictionary(data, ids, count):
+    """Strings of the dictionary with their ids in place."""
+    source = Bytes(ids)
+
+    def spelled(mark):
+        if mark[0] == b"\xf6":
+            digits = source.take(16).hex()
+            groups = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+            return "-".join(groups).encode()
+        need(mark[1] and 1 <= mark[1][0] <= 127, "an id has an impossible length")
+        return source.take(mark[1][0]).hex().encode()
+
+    text = re.sub(rb"(\xf5|\xf6)((?<=\xf5).|)", lambda mark: spelled(mark.groups()), data, flags=re.S)
+    source.end()
+    return split_list(text, count)
 
 
 def parse_template(text, columns):
@@ -388,7 +402,7 @@ def print_hexdump(offset, data):
 
 
 def read_log(data, row_count, raw_bytes):
-    columns = frames(data, 16)
+    columns = frames(data, 17)
     need(len(columns[0]) <= 64, "the head is too long")
     head = Bytes(columns[0])
     template_count, string_count = head.varint(), head.varint()
@@ -399,11 +413,11 @@ def read_log(data, row_count, raw_bytes):
     column_of = {}
     texts_ = split_list(columns[1], template_count)
     templates = [parse_template(text, column_of) for text in texts_]
-    dictionary = split_list(columns[2], string_count)
-    need(len(columns[5]) == row_count, "there is another number of rows")
-    rows = rows_to_templates(columns[5], columns[6], template_count)
-    times = read_times(time_unit, time_way, columns[7], columns[8], row_count)
-    flags = columns[9] * row_count if len(columns[9]) == 1 else columns[9]
+    dictionary = read_dictionary(columns[2], columns[3], string_count)
+    need(len(columns[6]) == row_count, "there is another number of rows")
+    rows = rows_to_templates(columns[6], columns[7], template_count)
+    times = read_times(time_unit, time_way, columns[8], columns[9], row_count)
+    flags = columns[10] * row_count if len(columns[10]) == 1 else columns[10]
     need(len(flags) == row_count, "there is another number of flags")
 
     kinds, counts = {}, [0] * len(column_of)
@@ -423,11 +437,11 @@ def read_log(data, row_count, raw_bytes):
         for column in range(len(counts))
         if kinds[column] not in (STRING, WHOLE)
     ]
-    values = read_strings(strings, counts, columns[10], columns[11], dictionary)
-    values.update(read_numbers(numbers, counts, columns[12], columns[13], columns[14]))
+    values = read_strings(strings, counts, columns[11], columns[12], dictionary)
+    values.update(read_numbers(numbers, counts, columns[13], columns[14], columns[15]))
     values = {column: iter(of_column) for column, of_column in values.items()}
-    whole_lengths = iter(varints(columns[3]))
-    whole_text, hexdumps = Bytes(columns[4]), Bytes(columns[15])
+    whole_lengths = iter(varints(columns[4]))
+    whole_text, hexdumps = Bytes(columns[5]), Bytes(columns[16])
 
     for row, template, ts_ns in zip(range(row_count), rows, times):
         text, at, message = texts_[template], 0, []
@@ -483,17 +497,109 @@ def log_row(ts_ns, flags, message):
 
 
 def read_probe(data, row_count, raw_bytes):
-    columns = frames(data, 14)
+    columns = frames(data, 20)
     need(sum(map(len, columns)) == raw_bytes, "the chunk says another size")
-    need(len(columns[1]) == row_count, "there is another number of rows")
-    need(all(outcome < len(OUTCOMES) for outcome in columns[1]), "an outcome is unknown")
-    names = ["ts_ns", "outcome", "seq", "mono_ns", "phase", "error_class", "error", "address"]
-    names += ["status", "dns_us", "tcp_us", "tls_us", "http_us", "duration_us"]
-    codings = [steps, lambda column, _: [OUTCOMES[byte] for byte in column]]
-    codings += [steps] * 2 + [texts] * 4 + [options] * 6
-    decoded = [coding(column, row_count) for coding, column in zip(codings, columns)]
-    for row in zip(*decoded):
-        yield dict(zip(names, row))
+    stretches = read_head(columns[0], row_count)
+    times = probe_times(stretches, columns[1], *columns[2:6])
+    status, *phases = (
+        [number - 1 if number else None for number in numbers(*columns[at : at + 2], row_count)]
+        for at in range(6, 16, 2)
+    )
+    rests = numbers(*columns[16:18], row_count)
+    errors, addresses = texts(columns[18], row_count), texts(columns[19], row_count)
+    row = 0
+    for stretch in stretches:
+        need(errors[row] == stretch["error"], "the head has another error")
+        need(addresses[row] == stretch["address"], "the head has another address")
+        durations = []
+        for seq in range(stretch["rows"]):
+            ts_ns, mono_ns = next(times)
+            parts = [phase[row] for phase in phases]
+            durations.append((sum(filter(None, parts)) + unzigzag(rests[row])) % (1 << 64))
+            yield {
+                "ts_ns": ts_ns,
+                "outcome": OUTCOMES[stretch["outcome"]],
+                "seq": wrap(stretch["seq"] + seq),
+                "mono_ns": mono_ns,
+                "phase": stretch["phase"],
+                "error_class": stretch["error_class"],
+                "error": errors[row],
+                "address": addresses[row],
+                "status": status[row],
+                **dict(zip(["dns_us", "tcp_us", "tls_us", "http_us"], parts)),
+                "duration_us": durations[-1],
+            }
+            row += 1
+        need(durations[-1] == stretch["last_us"], "the head has another last duration")
+        need(max(durations) == stretch["max_us"], "the head has another longest duration")
+        need(min(sum(durations), 2**64 - 1) == stretch["total_us"], "the head has another sum")
+        need((ts_ns, mono_ns) == stretch["last"], "the head has another last time")
+
+
+def numbers(codes, bits, count):
+    need(len(codes) == count, "there is another number of rows")
+    source = Numbers(codes, bits)
+    values = [source.next() for _ in range(count)]
+    source.end()
+    return values
+
+
+def read_head(data, row_count):
+    source = Bytes(data)
+    count = source.varint()
+    words = [utf8(source.take(source.varint())) for _ in range(source.varint())]
+    need(count <= row_count, "there are more stretches than rows")
+
+    def column():
+        return [source.varint() for _ in range(count)]
+
+    def word_column():
+        numbers_ = column()
+        need(all(number < len(words) for number in numbers_), "a stretch names no word")
+        return [words[number] for number in numbers_]
+
+    stretches = []
+    rows, outcomes = column(), column()
+    need(all(rows) and sum(rows) == row_count, "stretches have other rows")
+    need(all(outcome < len(OUTCOMES) for outcome in outcomes), "an outcome is unknown")
+    word_columns = [word_column() for _ in range(4)]
+    signed = [[unzigzag(number) for number in column()] for _ in range(6)]
+    durations = [column() for _ in range(3)]
+    source.end()
+    interval = seq = ts_ns = mono_ns = 0
+    fields = zip(rows, outcomes, zip(*word_columns), zip(*signed), zip(*durations))
+    for row_count_, outcome, words_, steps_, (last, most, total) in fields:
+        phase, error_class, error, address = words_
+        interval = wrap(interval + steps_[0])
+        seq = wrap(seq + steps_[1])
+        first = wrap(ts_ns + steps_[2]), wrap(mono_ns + steps_[3])
+        passed = wrap(interval * (row_count_ - 1) + steps_[4])
+        stretch = {"rows": row_count_, "outcome": outcome, "seq": seq, "interval": interval}
+        stretch |= {"phase": phase, "error_class": error_class, "error": error, "address": address}
+        stretch |= {"last_us": last, "max_us": most, "total_us": total, "first": first}
+        seq = wrap(seq + row_count_ - 1)
+        ts_ns, mono_ns = wrap(first[0] + passed + steps_[5]), wrap(first[1] + passed)
+        stretch["last"] = ts_ns, mono_ns
+        stretches.append(stretch)
+    return stretches
+
+
+def probe_times(stretches, ways, *columns):
+    """Time and monotonic clock of each row."""
+    need(len(ways) == 3 and ways[0] <= 3 and ways[1] <= 1 and ways[2] <= 3, "times have no form")
+    count = sum(stretch["rows"] - 1 for stretch in stretches)
+    grid, clock = (iter(numbers(*columns[at : at + 2], count)) for at in (0, 2))
+    offset = 0
+    for stretch in stretches:
+        ts_ns, mono_ns = stretch["first"]
+        yield ts_ns, mono_ns
+        for step in range(1, stretch["rows"]):
+            before = mono_ns
+            offset = wrap(unzigzag(next(grid)) + (offset if ways[1] else 0))
+            mono_ns = stretch["first"][1] + stretch["interval"] * step + 1_000 ** ways[0] * offset
+            mono_ns = wrap(mono_ns)
+            ts_ns = wrap(ts_ns + mono_ns - before + 1_000 ** ways[2] * unzigzag(next(clock)))
+            yield ts_ns, mono_ns
 
 
 def read_sample(data, row_count, raw_bytes):

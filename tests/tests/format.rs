@@ -72,6 +72,12 @@ fn lines() -> Vec<Vec<u8>> {
     lines.push((0..=255).collect());
     lines.push("x1 ".repeat(70_000).into_bytes());
     lines.push("blob".repeat(50_000).into_bytes());
+    // Ids that are packed: alone, after a prefix, of an odd length, of a UUID.
+    lines.extend((0..9_u64).map(|n| {
+        let id = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        format!("{id:016x} trace-{id:017x} {id:x}{id:x} {id:08x}-0a0b-4c0d-8e0f-{:012x}", id >> 16)
+            .into_bytes()
+    }));
     // Strings that come again soon, late or never.
     lines.extend((0..400).map(|n| format!("pod web-{} of {}", n * n % 37, n % 5).into_bytes()));
     // More templates than one byte can name, the last ones used twice.

@@ -49,6 +49,10 @@ impl Collector for ClusterDns {
         Duration::from_mins(5)
     }
 
+    fn spread(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
     fn collect(&mut self, host: &Host, batch: &mut Batch) -> Result<Progress> {
         let api = match Api::connect(&self.access, host, self.limits)? {
             Connection::Api(api) => api,

@@ -4,7 +4,7 @@ use periscope_store::batch::LineFlags;
 
 use super::cri::{Format, Joiner, Whole};
 use super::lines::{Line, MAX_LINE_BYTES};
-use super::reading::{Decoder, Row};
+use super::reading::{Carry, Decoder, Row};
 
 /// Understands the lines of one restart of a container.
 #[derive(Debug)]
@@ -55,6 +55,31 @@ impl Decoder for ContainerLines {
                 truncated_bytes: 0,
             }),
         }
+    }
+
+    fn open(&self) -> [bool; 2] {
+        self.joiner.open()
+    }
+
+    fn replay(&mut self, line: &Line<'_>, outputs: [bool; 2]) {
+        if let Some((_, entry)) = Format::detect(line.bytes)
+            && outputs[usize::from(entry.stderr)]
+        {
+            self.joiner.push(&entry, line.is_cut());
+        }
+    }
+
+    fn give_up(&mut self, output: usize, give: &mut dyn FnMut(Row<'_>)) {
+        self.joiner.give_up(output).map(row).map(give);
+    }
+
+    fn carry(&self) -> Carry {
+        Carry { last_ns: self.last_ns, headless: self.joiner.headless() }
+    }
+
+    fn restore(&mut self, carry: Carry) {
+        self.last_ns = carry.last_ns;
+        self.joiner.set_headless(carry.headless);
     }
 
     fn end(&mut self, give: &mut dyn FnMut(Row<'_>)) {

@@ -101,7 +101,11 @@ pub(crate) fn by_restart(
     let mut files: BTreeMap<Place, LogFile> = BTreeMap::new();
     for (name, is_link) in entries {
         let Some(place) = Place::parse(name) else { continue };
-        let file = LogFile { path: format!("{folder}/{name}"), is_link: *is_link };
+        let file = LogFile {
+            path: format!("{folder}/{name}"),
+            is_link: *is_link,
+            is_rotated: !place.is_current,
+        };
         match files.get(&place) {
             Some(known) if file.path.len() > known.path.len() => {}
             _ => {
@@ -128,7 +132,7 @@ pub(crate) fn docker_files(id: &str, entries: &[(String, bool)]) -> VecDeque<Log
                 rotated => rotated.strip_prefix('.')?.parse().ok()?,
             };
             let path = format!("{DOCKER}/{id}/{name}");
-            Some((age, LogFile { path, is_link: *is_link }))
+            Some((age, LogFile { path, is_link: *is_link, is_rotated: age > 0 }))
         })
         .collect();
     files.sort_by(|a, b| (b.0, &a.1.path).cmp(&(a.0, &b.1.path)));

@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use periscope_store::batch::{Batch, Issue, IssueKind, Stream};
+use periscope_store::positions::Positions;
 
 use super::container_lines::ContainerLines;
 use super::container_names::{DOCKER, Filter, PODS, Pod, by_restart, docker_files, docker_owner};
 use super::reading::{BatchRows, Group, Reading, Rows, Sources, poll};
+use super::source::{Backfill, Follow};
 use super::{Collector, Progress};
 use crate::host::{EntryKind, Host};
 
@@ -24,10 +26,12 @@ const MAX_FILES: usize = 50_000;
 /// Size of a container's description by Docker; real ones have 5 kB.
 const MAX_DESCRIPTION_BYTES: usize = 1 << 20;
 
-/// Reads the logs of containers, all of a poll's files from their beginning.
+/// Reads the logs of containers: all of them in every poll, or, once it is told to
+/// go on from positions, what is new.
 #[derive(Debug)]
 pub(crate) struct ContainerLogs {
     filter: Filter,
+    follow: Follow,
     /// The poll under way, between two of its batches.
     reading: Option<Reading<ContainerFiles>>,
 }
@@ -37,7 +41,12 @@ impl ContainerLogs {
     /// `namespace/prefix` for the pods whose names begin so; `*` or no entry at
     /// all is every namespace.
     pub(crate) fn new(namespaces: Vec<String>) -> Self {
-        Self { filter: Filter::new(namespaces), reading: None }
+        Self { filter: Filter::new(namespaces), follow: Follow::default(), reading: None }
+    }
+
+    /// Sets how much is read of what was there before the agent.
+    pub(crate) fn with_backfill(self, backfill: Backfill) -> Self {
+        Self { follow: Follow::new(backfill), ..self }
     }
 }
 
@@ -47,20 +56,29 @@ impl Collector for ContainerLogs {
     }
 
     fn interval(&self) -> Duration {
-        Duration::from_mins(1)
+        super::FOLLOW_INTERVAL
+    }
+
+    fn resume(&mut self, positions: &Positions) {
+        self.reading = None;
+        self.follow.resume(self.name(), positions);
+    }
+
+    fn follows(&self) -> bool {
+        true
     }
 
     fn collect(&mut self, host: &Host, batch: &mut Batch) -> Result<Progress> {
         let filter = &self.filter;
         let find = |rows: &mut BatchRows<'_>| ContainerFiles::find(host, filter, rows);
-        Ok(poll(&mut self.reading, host, batch, find)?
+        Ok(poll(&mut self.reading, &mut self.follow, host, batch, find)?
             .unwrap_or_else(|| Progress::Absent(format!("neither {PODS} nor {DOCKER} exists"))))
     }
 }
 
 /// Finds the files of a poll, folder by folder.
 #[derive(Debug)]
-struct ContainerFiles {
+pub(super) struct ContainerFiles {
     filter: Filter,
     /// Folders of [`PODS`] still to be listed.
     pods: VecDeque<String>,
@@ -72,11 +90,13 @@ struct ContainerFiles {
     docker: VecDeque<String>,
     /// How many files there may still be.
     files_left: usize,
+    /// Whether everything could be listed so far.
+    is_complete: bool,
 }
 
 impl ContainerFiles {
     /// Lists the pods; `None` if the node has no folder of logs.
-    fn find(host: &Host, filter: &Filter, rows: &mut impl Rows) -> Result<Option<Self>> {
+    pub(super) fn find(host: &Host, filter: &Filter, rows: &mut impl Rows) -> Result<Option<Self>> {
         let (pods, docker) = (folders(host, PODS), folders(host, DOCKER));
         if let (Err(a), Err(b)) = (&pods, &docker) {
             if [a, b].iter().all(|error| error.kind() == io::ErrorKind::NotFound) {
@@ -84,9 +104,11 @@ impl ContainerFiles {
             }
             bail!("cannot list {PODS}: {a}, nor {DOCKER}: {b}\nhint: the agent must run as root");
         }
+        let mut is_complete = true;
         let mut listed = |path, names: io::Result<Vec<String>>| {
             names.unwrap_or_else(|error| {
                 if error.kind() != io::ErrorKind::NotFound {
+                    is_complete = false;
                     rows.issue(unreadable(path, format!("cannot list: {error}")));
                 }
                 Vec::new()
@@ -100,6 +122,7 @@ impl ContainerFiles {
             groups: VecDeque::new(),
             docker: docker.into(),
             files_left: MAX_FILES,
+            is_complete,
         }))
     }
 
@@ -111,7 +134,8 @@ impl ContainerFiles {
         folder: &str,
         note: &mut dyn FnMut(Issue),
     ) -> Vec<(String, bool)> {
-        let mut files: Vec<_> = list(host, folder, note)
+        let mut files: Vec<_> = self
+            .list(host, folder, note)
             .into_iter()
             .filter(|(_, kind)| matches!(kind, EntryKind::File | EntryKind::Link))
             .map(|(name, kind)| (name, kind == EntryKind::Link))
@@ -125,9 +149,28 @@ impl ContainerFiles {
                 message: format!("more than {MAX_FILES} files: the rest was not read"),
             });
             files.truncate(self.files_left);
+            self.is_complete = false;
         }
         self.files_left -= files.len();
         files
+    }
+
+    /// Names in a folder; none, and an issue, if it cannot be listed. A folder that
+    /// is gone since it was seen is a pod that was deleted.
+    fn list(
+        &mut self,
+        host: &Host,
+        path: &str,
+        note: &mut dyn FnMut(Issue),
+    ) -> Vec<(String, EntryKind)> {
+        match host.list(path) {
+            Ok(entries) => entries.into_iter().map(|entry| (entry.name, entry.kind)).collect(),
+            Err(error) => {
+                self.is_complete &= error.kind() == io::ErrorKind::NotFound;
+                note(unreadable(path, format!("cannot list: {error}")));
+                Vec::new()
+            }
+        }
     }
 
     fn list_pod(&mut self, host: &Host, folder: &str, note: &mut dyn FnMut(Issue)) {
@@ -140,7 +183,8 @@ impl ContainerFiles {
         if !self.filter.accepts(&pod.namespace, &pod.name) {
             return;
         }
-        self.containers = list(host, &path, note)
+        self.containers = self
+            .list(host, &path, note)
             .into_iter()
             .filter(|(_, kind)| *kind == EntryKind::Folder)
             .map(|(container, _)| (pod.clone(), container))
@@ -160,6 +204,7 @@ impl ContainerFiles {
         self.groups = by_restart(&path, &files)
             .into_iter()
             .map(|(restart, files)| Group {
+                source: source(pod, container, restart),
                 stream: Stream::container(namespace, name, uid, container, restart),
                 files,
                 decoder: ContainerLines::new(),
@@ -174,20 +219,25 @@ impl ContainerFiles {
             .read(&path, MAX_DESCRIPTION_BYTES)
             .and_then(|description| docker_owner(&description).map_err(io::Error::from))
             .unwrap_or_else(|error| {
+                self.is_complete = false;
                 note(unreadable(&path, format!("cannot tell whose log lies beside it: {error}")));
                 None
             });
-        let stream = match owner {
-            Some((pod, container, restart)) if self.filter.accepts(&pod.namespace, &pod.name) => {
-                Stream::container(&pod.namespace, &pod.name, &pod.uid, &container, restart)
-            }
+        let (source, stream) = match owner {
+            Some((pod, container, restart)) if self.filter.accepts(&pod.namespace, &pod.name) => (
+                source(&pod, &container, restart),
+                Stream::container(&pod.namespace, &pod.name, &pod.uid, &container, restart),
+            ),
             // A container of no pod has a log, but no name that a pod gives it.
-            None if self.filter.is_all() => Stream::file(&format!("{folder}/{id}-json.log")),
+            None if self.filter.is_all() => {
+                let path = format!("{folder}/{id}-json.log");
+                (path.clone(), Stream::file(&path))
+            }
             _ => return,
         };
         let files = docker_files(id, &self.files(host, &folder, note));
         if !files.is_empty() {
-            self.groups.push_back(Group { stream, files, decoder: ContainerLines::new() });
+            self.groups.push_back(Group { source, stream, files, decoder: ContainerLines::new() });
         }
     }
 }
@@ -213,6 +263,10 @@ impl Sources for ContainerFiles {
             }
         }
     }
+
+    fn is_complete(&self) -> bool {
+        self.is_complete
+    }
 }
 
 /// Names of the folders in a folder.
@@ -221,16 +275,9 @@ fn folders(host: &Host, path: &str) -> io::Result<Vec<String>> {
     Ok(entries.filter(|entry| entry.kind == EntryKind::Folder).map(|entry| entry.name).collect())
 }
 
-/// Names in a folder; none, and an issue, if it cannot be listed. A folder that
-/// is gone since it was seen is a pod that was deleted.
-fn list(host: &Host, path: &str, note: &mut dyn FnMut(Issue)) -> Vec<(String, EntryKind)> {
-    match host.list(path) {
-        Ok(entries) => entries.into_iter().map(|entry| (entry.name, entry.kind)).collect(),
-        Err(error) => {
-            note(unreadable(path, format!("cannot list: {error}")));
-            Vec::new()
-        }
-    }
+/// Name under which the position of a restart's log is kept.
+fn source(pod: &Pod, container: &str, restart: u32) -> String {
+    format!("{}/{}/{}/{container}/{restart}", pod.namespace, pod.name, pod.uid)
 }
 
 fn unreadable(source: &str, message: String) -> Issue {

@@ -126,6 +126,8 @@ pub(crate) struct Whole<'a> {
 pub(crate) struct Joiner {
     /// Standard output and standard error.
     open: [Parts; 2],
+    /// Whether the next line of each goes on with one that was given up.
+    headless: [bool; 2],
     limit: usize,
 }
 
@@ -137,6 +139,8 @@ struct Parts {
     message: Vec<u8>,
     truncated_bytes: u64,
     cut: bool,
+    /// Whether it goes on with a line that was given up.
+    is_headless: bool,
 }
 
 impl Parts {
@@ -168,13 +172,16 @@ impl Parts {
 impl Joiner {
     /// A joiner that keeps at most `limit` bytes of a line.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { open: <[Parts; 2]>::default(), limit }
+        Self { open: <[Parts; 2]>::default(), headless: [false; 2], limit }
     }
 
     /// Takes an entry; gives the line that it completes, if it does. `cut` says
     /// that the entry is not all that the runtime wrote.
     pub(crate) fn push<'a>(&'a mut self, entry: &'a Entry<'_>, cut: bool) -> Option<Whole<'a>> {
-        let parts = &mut self.open[usize::from(entry.stderr)];
+        let output = usize::from(entry.stderr);
+        let is_headless = std::mem::take(&mut self.headless[output]);
+        let cut = is_headless || cut;
+        let parts = &mut self.open[output];
         if parts.ts_ns.is_none() && !entry.continues && entry.message.len() <= self.limit {
             return Some(Whole {
                 ts_ns: entry.ts_ns,
@@ -184,8 +191,36 @@ impl Joiner {
                 truncated_bytes: 0,
             });
         }
+        parts.is_headless = is_headless || parts.is_headless && parts.ts_ns.is_some();
         parts.add(entry, cut, self.limit);
         if entry.continues { None } else { parts.end(entry.stderr, true) }
+    }
+
+    /// Whether a line of standard output, of standard error, has not ended yet.
+    pub(crate) fn open(&self) -> [bool; 2] {
+        [0, 1].map(|output: usize| self.open[output].ts_ns.is_some())
+    }
+
+    /// Outputs whose open line, or else the next one, goes on with one that was
+    /// given up.
+    pub(crate) fn headless(&self) -> [bool; 2] {
+        [0, 1].map(|output: usize| {
+            let parts = &self.open[output];
+            self.headless[output] || parts.is_headless && parts.ts_ns.is_some()
+        })
+    }
+
+    /// Sets what [`Joiner::headless`] said of the joiner before this one.
+    pub(crate) fn set_headless(&mut self, headless: [bool; 2]) {
+        self.headless = headless;
+    }
+
+    /// Gives what there is of a line that has not ended; what follows of it will
+    /// be a line of its own, and marked as partial like this one.
+    pub(crate) fn give_up(&mut self, output: usize) -> Option<Whole<'_>> {
+        let whole = self.open[output].end(output == 1, false)?;
+        self.headless[output] = true;
+        Some(whole)
     }
 
     /// The lines that never ended, at most one of each output. Afterwards the
@@ -381,6 +416,21 @@ mod tests {
         let end = entry(ts, false, false, "b");
         assert_eq!(joiner.push(&end, false).map(|whole| whole.partial), Some(true));
         assert_eq!(joiner.push(&end, false).map(|whole| whole.partial), Some(false));
+    }
+
+    #[test]
+    fn what_follows_a_line_that_was_given_up_is_partial_too() {
+        let ts = "2026-11-22T12:28:03Z";
+        let mut joiner = Joiner::new(100);
+        joiner.push(&entry(ts, true, true, "a"), false);
+        assert_eq!(joiner.open(), [false, true]);
+        assert_eq!(joiner.give_up(0), None);
+        let given = joiner.give_up(1).map(|whole| (whole.partial, whole.message.to_vec()));
+        assert_eq!(given, Some((true, b"a".to_vec())));
+        let (other, end) = (entry(ts, false, false, "x"), entry(ts, true, false, "b"));
+        for (entry, partial) in [(&other, false), (&end, true), (&end, false)] {
+            assert_eq!(joiner.push(entry, false).map(|whole| whole.partial), Some(partial));
+        }
     }
 
     proptest::proptest! {

@@ -1,26 +1,35 @@
-//! Logs of a node's provisioning: cloud-init, the Azure agent, AKS's own scripts.
+//! Logs of a node's provisioning and of its network plugins: cloud-init, the
+//! Azure agent, AKS's own scripts, azure-cns and azure-vnet.
 //!
 //! Two things are left out on purpose, whatever the patterns say:
 //! `cloud-config.txt`, which holds what the node was made from and may hold
 //! secrets that AKS's own masking missed, and `/var/log/azure/aks/pods`, whose
 //! files are second names of containers' logs.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use periscope_store::batch::{Batch, Issue, IssueKind, LineFlags, Stream};
+use periscope_store::positions::Positions;
 
 use super::lines::Line;
 use super::log_file::LogFile;
-use super::patterns::{Bounds, find};
-use super::reading::{BatchRows, Decoder, Group, Reading, Row, Rows, Sources, poll};
+use super::patterns::{Bounds, by_log, find};
+use super::reading::{BatchRows, Carry, Decoder, Group, Reading, Row, Rows, Sources, poll};
+use super::source::{Backfill, Follow};
 use super::{Collector, Progress, stamp};
 use crate::host::Host;
 
 /// What is read unless said otherwise.
-const USUAL_PATTERNS: [&str; 4] = [
+const USUAL_PATTERNS: [&str; 9] = [
     "/var/log/azure/**",
+    // The network plugins of AKS.
+    "/var/log/azure-vnet*.log*",
+    "/var/log/azure-cns*.log*",
+    "/var/log/azure-ipam*.log*",
+    "/var/log/azure-cni*.log*",
+    "/var/log/cilium-cni*.log*",
     "/var/log/cloud-init.log",
     "/var/log/cloud-init-output.log",
     "/var/log/waagent.log",
@@ -29,10 +38,13 @@ const USUAL_PATTERNS: [&str; 4] = [
 /// A real node has some dozens of files in as many folders.
 const BOUNDS: Bounds = Bounds { depth: 16, folders: 2_000, files: 2_000 };
 
-/// Reads the logs of provisioning, all of a poll's files from their beginning.
+/// Reads the logs of provisioning: all of them in every poll, or, once it is told
+/// to go on from positions, what is new. A log and what was rotated of it are one
+/// stream, which has the log's path.
 #[derive(Debug)]
 pub(crate) struct ProvisionLogs {
     patterns: Vec<String>,
+    follow: Follow,
     /// The poll under way, between two of its batches.
     reading: Option<Reading<ProvisionFiles>>,
 }
@@ -42,7 +54,16 @@ impl ProvisionLogs {
     /// understands them; the usual ones if there is none.
     pub(crate) fn new(patterns: Vec<String>) -> Self {
         let usual = || USUAL_PATTERNS.map(str::to_owned).to_vec();
-        Self { patterns: if patterns.is_empty() { usual() } else { patterns }, reading: None }
+        Self {
+            patterns: if patterns.is_empty() { usual() } else { patterns },
+            follow: Follow::default(),
+            reading: None,
+        }
+    }
+
+    /// Sets how much is read of what was there before the agent.
+    pub(crate) fn with_backfill(self, backfill: Backfill) -> Self {
+        Self { follow: Follow::new(backfill), ..self }
     }
 }
 
@@ -52,21 +73,33 @@ impl Collector for ProvisionLogs {
     }
 
     fn interval(&self) -> Duration {
-        Duration::from_mins(5)
+        super::FOLLOW_INTERVAL
+    }
+
+    fn resume(&mut self, positions: &Positions) {
+        self.reading = None;
+        self.follow.resume(self.name(), positions);
+    }
+
+    fn follows(&self) -> bool {
+        true
     }
 
     fn collect(&mut self, host: &Host, batch: &mut Batch) -> Result<Progress> {
         let patterns = &self.patterns;
         let find = |rows: &mut BatchRows<'_>| ProvisionFiles::find(host, patterns, rows);
-        Ok(poll(&mut self.reading, host, batch, find)?.unwrap_or_else(|| {
+        Ok(poll(&mut self.reading, &mut self.follow, host, batch, find)?.unwrap_or_else(|| {
             Progress::Absent(format!("none of {} exists", self.patterns.join(", ")))
         }))
     }
 }
 
-/// Files of a poll that are still to be read.
+/// Logs of a poll that are still to be read.
 #[derive(Debug)]
-struct ProvisionFiles(VecDeque<LogFile>);
+struct ProvisionFiles {
+    logs: BTreeMap<String, Vec<LogFile>>,
+    is_complete: bool,
+}
 
 impl ProvisionFiles {
     /// Finds all files of the patterns; `None` if no pattern leads anywhere.
@@ -78,12 +111,13 @@ impl ProvisionFiles {
         if let ([], Some(issue)) = (&*found.files, found.issues.first()) {
             bail!("{}: {}\nhint: the agent must run as root", issue.source, issue.message);
         }
+        let is_complete = found.issues.is_empty();
         found.issues.into_iter().for_each(|issue| rows.issue(issue));
         for pattern in found.absent {
             let (kind, message) = (IssueKind::Absent, "does not exist".to_owned());
             rows.issue(Issue { source: pattern, kind, amount: None, unit: None, message });
         }
-        Ok(Some(Self(found.files.into())))
+        Ok(Some(Self { logs: by_log(found.files), is_complete }))
     }
 }
 
@@ -91,12 +125,17 @@ impl Sources for ProvisionFiles {
     type Decoder = FileLines;
 
     fn next_group(&mut self, _: &Host, _: &mut dyn FnMut(Issue)) -> Option<Group<FileLines>> {
-        let file = self.0.pop_front()?;
+        let (path, files) = self.logs.pop_first()?;
         Some(Group {
-            stream: Stream::file(&file.path),
-            files: VecDeque::from([file]),
+            stream: Stream::file(&path),
+            source: path,
+            files: files.into(),
             decoder: FileLines::default(),
         })
+    }
+
+    fn is_complete(&self) -> bool {
+        self.is_complete
     }
 }
 
@@ -135,6 +174,14 @@ impl Decoder for FileLines {
         });
     }
 
+    fn carry(&self) -> Carry {
+        Carry { last_ns: self.last_ns, ..Carry::default() }
+    }
+
+    fn restore(&mut self, carry: Carry) {
+        self.last_ns = carry.last_ns;
+    }
+
     fn end(&mut self, _: &mut dyn FnMut(Row<'_>)) {}
 }
 
@@ -171,6 +218,9 @@ mod tests {
             ),
             ("var/log/azure/custom-script/again.log", "-> /var/log/azure/cluster-provision.log"),
             ("var/log/azure/core.bin", "no text\n"),
+            ("var/log/azure-vnet.log", "{\"ts\":\"2026-11-22T12:28:03.123Z\"}\n"),
+            ("var/log/azure-vnet-2026-11-20T10-00-00.000.log.gz", "{}\n"),
+            ("var/log/azure-vnet-ipam.json", "{}\n"),
             ("var/log/cloud-init.log", "2026-11-22 12:28:03,123 - util.py[DEBUG]: x\n"),
             ("var/log/waagent.log", "2026-11-22T12:28:03.123456Z INFO Daemon x\n"),
             ("var/log/syslog", "not asked for\n"),
@@ -181,14 +231,23 @@ mod tests {
             assert_eq!(
                 streams,
                 [
+                    "/var/log/azure-vnet-2026-11-20T10-00-00.000.log",
+                    "/var/log/azure-vnet.log",
                     "/var/log/azure/aks/provision.json",
                     "/var/log/azure/cluster-provision.log",
-                    "/var/log/azure/custom-script/handler.log.1.gz",
+                    "/var/log/azure/custom-script/handler.log",
                     "/var/log/cloud-init.log",
                     "/var/log/waagent.log",
                 ]
             );
-            assert_eq!(got.issues(), [(IssueKind::Absent, "/var/log/cloud-init-output.log")]);
+            let absent = [
+                "/var/log/azure-cns*.log*",
+                "/var/log/azure-ipam*.log*",
+                "/var/log/azure-cni*.log*",
+                "/var/log/cilium-cni*.log*",
+                "/var/log/cloud-init-output.log",
+            ];
+            assert_eq!(got.issues(), absent.map(|path| (IssueKind::Absent, path)));
         }
         assert_eq!(record(&host, &["/var/log/sys*"], 9).messages(), ["not asked for"]);
         let asked = ["/var/log/azure/aks/*.txt", "/var/log/azure/aks/pods/**", "/var/log/syslog"];

@@ -6,18 +6,21 @@
 //! and what was read of it is a number.
 
 mod file;
+mod position;
 mod selection;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
 use anyhow::Context;
 use periscope_store::batch::{Batch, Issue, IssueKind, Level, LineFlags, Stream, StreamRef};
+use periscope_store::positions::Positions;
 
 use self::file::{Header, JournalFile};
+use self::position::{Cursor, Position};
 use self::selection::{MAX_MESSAGE_BYTES, RowReader, Selection};
 use super::{Collector, Progress};
 use crate::host::{EntryKind, Host};
@@ -35,10 +38,6 @@ const FOLDERS: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
 /// Entries that one call looks at, wanted or not, so that no call takes long.
 const ENTRIES_PER_CALL: u64 = 200_000;
 
-/// Positions that are remembered before those of removed files are forgotten;
-/// journald keeps a hundred files at most.
-const MAX_POSITIONS: usize = 4096;
-
 /// Files that are read; more are no journal of one node.
 const MAX_FILES: usize = 1024;
 
@@ -51,17 +50,22 @@ const MAX_FILES: usize = 1024;
 ///
 /// The first poll goes back by a window, and each file is then read on from
 /// where the last poll ended, by number: a clock that is set back hides no
-/// entry, and a file that journald renames is the same file.
+/// entry, and a file that journald renames is the same file. What journald removed
+/// before it was read is counted.
 #[derive(Debug)]
 pub(crate) struct ServiceLogs {
     selection: Selection,
     window: Duration,
     /// Start of the window, fixed by the first poll.
     since_us: Option<u64>,
-    /// Entries that were read of each file, by the file's own id.
-    positions: HashMap<[u8; 16], u64>,
+    /// How far each file was read.
+    cursor: Cursor,
     /// Files that a poll under way has yet to read.
     pending: Option<VecDeque<String>>,
+    /// Whether the poll under way could list and open all files.
+    saw_all: bool,
+    /// Whether the poll under way reads back to where nothing was read before.
+    is_first: bool,
     /// Streams that have had a row, by their number.
     has_rows: Vec<bool>,
 }
@@ -82,8 +86,10 @@ impl ServiceLogs {
             selection,
             window: DEFAULT_WINDOW,
             since_us: None,
-            positions: HashMap::new(),
+            cursor: Cursor::new(),
             pending: None,
+            saw_all: true,
+            is_first: true,
             has_rows,
         }
     }
@@ -100,7 +106,16 @@ impl Collector for ServiceLogs {
     }
 
     fn interval(&self) -> Duration {
-        Duration::from_mins(1)
+        super::FOLLOW_INTERVAL
+    }
+
+    fn resume(&mut self, positions: &Positions) {
+        self.pending = None;
+        self.cursor = Cursor::resume(self.name(), positions);
+    }
+
+    fn follows(&self) -> bool {
+        true
     }
 
     fn collect(&mut self, host: &Host, batch: &mut Batch) -> anyhow::Result<Progress> {
@@ -108,7 +123,9 @@ impl Collector for ServiceLogs {
         let now_us = u64::try_from(host.now_ns() / 1000).unwrap_or_default();
         let since_us = *self.since_us.get_or_insert(now_us.saturating_sub(window_us));
         if self.pending.is_none() {
-            self.pending = list_files(host, batch)?.map(|files| self.start_poll(files));
+            (self.saw_all, self.is_first) = (true, self.cursor.is_empty());
+            let listed = list_files(host, batch, &mut self.saw_all)?;
+            self.pending = listed.map(|files| self.start_poll(files, batch));
         }
         let Some(mut pending) = self.pending.take() else {
             let folders = FOLDERS.join(" or ");
@@ -128,11 +145,14 @@ impl Collector for ServiceLogs {
                 }
                 Err(error) => {
                     note_file(batch, path, &error);
+                    self.saw_all &= error.kind() == io::ErrorKind::NotFound;
                     pending.pop_front();
                 }
             }
         }
-        for (name, _) in self.selection.streams().zip(&self.has_rows).filter(|(_, has)| !**has) {
+        self.cursor.end(self.saw_all, batch);
+        let absent = self.selection.streams().zip(&self.has_rows).filter(|(_, has)| !**has);
+        for (name, _) in absent.filter(|_| self.is_first) {
             batch.issue(Issue {
                 source: name.to_owned(),
                 kind: IssueKind::Absent,
@@ -156,10 +176,13 @@ enum Reached {
 
 impl ServiceLogs {
     /// Paths of the files to read, the one with the oldest entries first.
-    fn start_poll(&mut self, mut files: Vec<(Header, String)>) -> VecDeque<String> {
-        if self.positions.len() >= MAX_POSITIONS {
-            self.positions.retain(|id, _| files.iter().any(|(header, _)| header.file_id == *id));
-        }
+    fn start_poll(
+        &mut self,
+        mut files: Vec<(Header, String)>,
+        batch: &mut Batch,
+    ) -> VecDeque<String> {
+        let headers: Vec<_> = files.iter().map(|(header, _)| header).collect();
+        self.cursor.begin(&headers, batch);
         files.sort_by_key(|(header, _)| header.first_realtime_us);
         files.into_iter().map(|(_, path)| path).collect()
     }
@@ -174,20 +197,19 @@ impl ServiceLogs {
         batch: &mut Batch,
     ) -> io::Result<Reached> {
         let mut file = JournalFile::open(host.open_file(path)?.file)?;
-        let id = file.header.file_id;
-        let start = self.positions.get(&id).copied().unwrap_or_else(|| {
-            let start = file.first_since(since_us);
-            note_window(batch, path, start);
-            start
-        });
+        let header = file.header.clone();
+        let (position, is_new) = self.cursor.of(&header, since_us, || file.first_since(since_us));
+        if is_new {
+            note_window(batch, path, position.next);
+        }
         let mut reading = FileReading {
             reader: RowReader::new(file, &self.selection),
-            next: start,
+            position,
             losses: Losses::default(),
         };
-        let reached = reading.run(since_us, streams, &mut self.has_rows, budget, batch);
+        let reached = reading.run(streams, &mut self.has_rows, budget, batch);
         reading.losses.note(batch, path);
-        self.positions.insert(id, reading.next);
+        self.cursor.set(&header, reading.position, batch);
         Ok(reached)
     }
 }
@@ -195,28 +217,29 @@ impl ServiceLogs {
 /// A file while it is read.
 struct FileReading<'a> {
     reader: RowReader<'a>,
-    next: u64,
+    position: Position,
     losses: Losses,
 }
 
 impl FileReading<'_> {
     fn run(
         &mut self,
-        since_us: u64,
         streams: &[StreamRef],
         has_rows: &mut [bool],
         budget: &mut u64,
         batch: &mut Batch,
     ) -> Reached {
+        let Position { old_count, since_us, .. } = self.position;
         let (end, reachable) =
             (self.reader.file.header.entry_count, self.reader.file.reachable_count);
-        while self.next < reachable {
+        while self.position.next < reachable {
             if batch.is_full() || *budget == 0 {
                 return Reached::Limit;
             }
             *budget -= 1;
-            match self.reader.row(self.next) {
-                Ok(Some(row)) if row.realtime_us >= since_us => {
+            let may_be_old = self.position.next < old_count;
+            match self.reader.row(self.position.next) {
+                Ok(Some(row)) if !may_be_old || row.realtime_us >= since_us => {
                     let ts_ns = i64::try_from(row.realtime_us)
                         .map_or(i64::MAX, |us| us.saturating_mul(1000));
                     let level = level(row.message, row.priority);
@@ -230,11 +253,12 @@ impl FileReading<'_> {
                 Ok(_) => {}
                 Err(error) => self.losses.damaged(1, &error.to_string()),
             }
-            self.next += 1;
+            self.position.next += 1;
         }
-        if self.next < end {
-            self.losses.damaged(end - self.next, "the list of entries is broken");
-            self.next = end;
+        if self.position.next < end {
+            let count = end - self.position.next;
+            self.losses.damaged(count, "the list of entries is broken");
+            self.position.next = end;
         }
         Reached::End
     }
@@ -327,7 +351,11 @@ fn note_file(batch: &mut Batch, path: &str, error: &io::Error) {
 
 /// Journal files of the node with their heads, `None` if there is no file. What
 /// cannot be listed or opened is an issue, and an error if nothing else is there.
-fn list_files(host: &Host, batch: &mut Batch) -> anyhow::Result<Option<Vec<(Header, String)>>> {
+fn list_files(
+    host: &Host,
+    batch: &mut Batch,
+    saw_all: &mut bool,
+) -> anyhow::Result<Option<Vec<(Header, String)>>> {
     let (mut paths, mut failures) = (Vec::new(), Vec::new());
     for folder in FOLDERS {
         list_folder(host, folder, true, &mut paths, &mut failures);
@@ -342,6 +370,7 @@ fn list_files(host: &Host, batch: &mut Batch) -> anyhow::Result<Option<Vec<(Head
         return Ok(None);
     }
     for (path, error) in failures {
+        *saw_all = false;
         note_file(batch, &path, &error);
     }
     if paths.len() > MAX_FILES {
@@ -353,12 +382,16 @@ fn list_files(host: &Host, batch: &mut Batch) -> anyhow::Result<Option<Vec<(Head
             message: format!("only {MAX_FILES} journal files were read"),
         });
         paths.truncate(MAX_FILES);
+        *saw_all = false;
     }
     let mut files = Vec::new();
     for path in paths {
         match host.open_file(&path).and_then(|found| Header::read(&found.file)) {
             Ok(header) => files.push((header, path)),
-            Err(error) => note_file(batch, &path, &error),
+            Err(error) => {
+                *saw_all &= error.kind() == io::ErrorKind::NotFound;
+                note_file(batch, &path, &error);
+            }
         }
     }
     Ok(Some(files))

@@ -28,6 +28,11 @@ impl Line<'_> {
     pub(crate) fn is_cut(&self) -> bool {
         self.truncated_bytes > 0 || !self.terminated
     }
+
+    /// Bytes that it has in its file, with its newline.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.bytes.len() as u64 + self.truncated_bytes + u64::from(self.terminated)
+    }
 }
 
 /// Lines of a reader, one at a time.

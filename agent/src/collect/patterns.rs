@@ -5,6 +5,7 @@
 //! pattern all text logs below. Links to folders are not followed, so there are
 //! no loops; folders, depth and files are bounded.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -71,7 +72,10 @@ pub(crate) fn find(
             });
         }
     }
-    let files = search.files.into_iter().map(|(path, is_link)| LogFile { path, is_link });
+    let files = search.files.into_iter().map(|(path, is_link)| {
+        let is_rotated = rotation(&path).1.is_some();
+        LogFile { path, is_link, is_rotated }
+    });
     Found { files: files.collect(), absent, issues: search.issues }
 }
 
@@ -215,16 +219,57 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
 /// Whether a file is text that grows line by line: `x.log`, `x.json`, and what
 /// rotation makes of a log: `x.log.1`, `x.log-20261122`, each with `.gz`.
 fn is_text_log(name: &str) -> bool {
-    let name = name.strip_suffix(".gz").unwrap_or(name);
-    let is_rotated = |mark: char| {
-        name.rsplit_once(mark).is_some_and(|(stem, age)| {
-            stem.strip_suffix(".log").is_some()
-                && !age.is_empty()
-                && age.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
-        })
-    };
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
-    matches!(extension, Some("log" | "json")) || is_rotated('.') || is_rotated('-')
+    let (base, _) = rotation(name);
+    matches!(base.rsplit_once('.'), Some((_, "log" | "json")))
+}
+
+/// Place of a rotated file among those of its log, the oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Age {
+    /// By when it was rotated: `x.log-20261122`.
+    Date(String),
+    /// By how many were rotated since: `x.log.2` is older than `x.log.1`.
+    Count(Reverse<u32>),
+    /// Compressed where it lay: `x.log.gz`.
+    Packed,
+}
+
+/// Name of the log that a file is of, and its age if it was rotated.
+pub(crate) fn rotation(path: &str) -> (&str, Option<Age>) {
+    let name = path.strip_suffix(".gz").unwrap_or(path);
+    let aged = ['.', '-'].iter().find_map(|mark| {
+        let (base, age) = name.rsplit_once(*mark)?;
+        let is_age = !age.is_empty() && age.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        // `x.log.20261122-120000` is parted at its dash only by who looks for one.
+        (is_age && base.strip_suffix(".log").is_some()).then_some((base, age))
+    });
+    match aged {
+        Some((base, age)) => {
+            // A date has eight digits at least.
+            let count = age.parse().ok().filter(|_| age.len() < 8);
+            let date = || Age::Date(age.to_owned());
+            (base, Some(count.map_or_else(date, |count| Age::Count(Reverse(count)))))
+        }
+        None => (name, (name.len() < path.len()).then_some(Age::Packed)),
+    }
+}
+
+/// Files by the log that they are of, each oldest first. While a file is being
+/// compressed both forms exist, and the plain one is whole.
+pub(crate) fn by_log(files: Vec<LogFile>) -> BTreeMap<String, Vec<LogFile>> {
+    let mut logs: BTreeMap<String, BTreeMap<(bool, Option<Age>), LogFile>> = BTreeMap::new();
+    for file in files {
+        let (base, age) = rotation(&file.path);
+        let log = logs.entry(base.to_owned()).or_default();
+        let place = (age.is_none(), age);
+        match log.get(&place) {
+            Some(known) if file.path.len() > known.path.len() => {}
+            _ => {
+                log.insert(place, file);
+            }
+        }
+    }
+    logs.into_iter().map(|(base, log)| (base, log.into_values().collect())).collect()
 }
 
 #[cfg(test)]
@@ -346,6 +391,53 @@ mod tests {
         ] {
             assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn rotated_files_belong_to_their_log_and_come_oldest_first() {
+        let names = [
+            "/a.json",
+            "/a.log",
+            "/a.log-20261121.gz",
+            "/a.log-20261122",
+            "/a.log.1",
+            "/a.log.1.gz",
+            "/a.log.10.gz",
+            "/a.log.2.gz",
+            "/a.log.20261122-120000",
+            "/b.log.gz",
+            "/c.1.log",
+        ];
+        let files = names.map(|path| LogFile {
+            path: path.to_owned(),
+            is_link: false,
+            is_rotated: rotation(path).1.is_some(),
+        });
+        let logs = by_log(files.to_vec());
+        let paths: Vec<(&str, Vec<&str>)> = logs
+            .iter()
+            .map(|(log, files)| (&**log, files.iter().map(|file| &*file.path).collect()))
+            .collect();
+        let of_a = [
+            "/a.log-20261121.gz",
+            "/a.log-20261122",
+            "/a.log.20261122-120000",
+            "/a.log.10.gz",
+            "/a.log.2.gz",
+            "/a.log.1",
+            "/a.log",
+        ];
+        assert_eq!(
+            paths,
+            [
+                ("/a.json", vec!["/a.json"]),
+                ("/a.log", of_a.to_vec()),
+                ("/b.log", vec!["/b.log.gz"]),
+                ("/c.1.log", vec!["/c.1.log"]),
+            ]
+        );
+        let rotated: Vec<bool> = logs["/a.log"].iter().map(|file| file.is_rotated).collect();
+        assert_eq!(rotated, [true, true, true, true, true, true, false]);
     }
 
     #[test]

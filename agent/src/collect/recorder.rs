@@ -8,6 +8,7 @@ use periscope_store::batch::{Issue, IssueKind, LineFlags, Stream};
 
 use super::Progress;
 use super::reading::{Reading, Rows, Sources};
+use super::source::{Backfill, Follow};
 use crate::host::Host;
 
 /// A node with these files; a `.gz` is packed, `-> target` makes a link.
@@ -58,22 +59,27 @@ pub(crate) struct Recorder {
     pub(crate) lines: Vec<Recorded>,
     /// All issues, in order.
     pub(crate) issues: Vec<Issue>,
+    /// All positions, in order.
+    pub(crate) positions: Vec<(String, Option<String>)>,
     /// Lines that still fit.
-    room: usize,
+    pub(crate) room: usize,
 }
 
 impl Recorder {
     /// All that a reading gives, asked again and again with room for `room` lines.
     pub(crate) fn record<S: Sources>(mut reading: Reading<S>, host: &Host, room: usize) -> Self {
         let mut recorder = Self::default();
+        let mut follow = Follow::new(Backfill::default());
+        follow.begin(host.now_ns());
         for _ in 0..1_000_000 {
             recorder.room = room;
             // A batch knows no stream but those it was told of.
             recorder.stream = None;
-            match reading.read(host, &mut recorder) {
+            match reading.read(host, &mut follow, &mut recorder) {
                 Progress::More => {}
                 progress => {
                     assert_eq!(progress, Progress::Done);
+                    reading.end(&mut follow, &mut recorder);
                     return recorder;
                 }
             }
@@ -109,6 +115,10 @@ impl Rows for Recorder {
 
     fn issue(&mut self, issue: Issue) {
         self.issues.push(issue);
+    }
+
+    fn position(&mut self, source: &str, value: Option<String>) {
+        self.positions.push((source.to_owned(), value));
     }
 
     fn is_full(&self) -> bool {

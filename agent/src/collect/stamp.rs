@@ -40,6 +40,8 @@ fn fast_rfc3339(text: &[u8]) -> Option<i64> {
 ///   `2026/11/22 12:28:03.123456 …`, with any offset, after `[` or `time=`
 /// - `Sun Nov 22 12:28:03 UTC 2026`, as `date` prints it
 /// - `Nov 22 12:28:03 host …`, as syslog writes it
+/// - `{"level":"info","ts":"2026-11-22T12:28:03.123Z",…`, as Azure's network
+///   plugins write it
 pub(crate) fn leading(line: &[u8], modified_ns: i64) -> Option<i64> {
     let line =
         ["time=", "ts="].iter().find_map(|key| line.strip_prefix(key.as_bytes())).unwrap_or(line);
@@ -47,8 +49,20 @@ pub(crate) fn leading(line: &[u8], modified_ns: i64) -> Option<i64> {
     match line.first()? {
         b'0'..=b'9' => leading_iso(line),
         b'A'..=b'Z' => leading_date(line).or_else(|| leading_syslog(line, modified_ns)),
+        b'{' => leading_json(line),
         _ => None,
     }
+}
+
+/// Time of a line in JSON, if it stands in front of the text.
+fn leading_json(line: &[u8]) -> Option<i64> {
+    const HEAD_BYTES: usize = 96;
+    let head = &line[..line.len().min(HEAD_BYTES)];
+    ["\"ts\":\"", "\"time\":\"", "\"timestamp\":\""].iter().find_map(|key| {
+        let at = memchr::memmem::find(head, key.as_bytes())? + key.len();
+        line[at..].first().filter(|byte| byte.is_ascii_digit())?;
+        leading_iso(&line[at..])
+    })
 }
 
 fn leading_iso(line: &[u8]) -> Option<i64> {
@@ -257,6 +271,11 @@ mod tests {
         check("Sun Nov 22 12:28:03 UTC 2026,aks-nodepool1-123-vmss000000, started", whole);
         check("Sun Nov  1 12:28:03 UTC 2026", Some("2026-11-01T12:28:03.000"));
         check("Nov 22 12:28:03 aks-nodepool1-123-vmss000000 systemd[1]: Started", whole);
+        check(
+            r#"{"level":"info","ts":"2026-11-22T12:28:03.123Z","caller":"network/x.go:1"}"#,
+            usual,
+        );
+        check(r#"{"time":"2026-11-22T13:28:03.123+0100","msg":"x"}"#, usual);
         check("Nov  2 12:28:03 host x", Some("2026-11-02T12:28:03.000"));
         check("Dec 24 12:28:03 host of the year before", Some("2025-12-24T12:28:03.000"));
 
@@ -274,6 +293,8 @@ mod tests {
             "Nov 31 12:28:03 host",
             "November",
             "20261122 12:28:03",
+            r#"{"level":"info","ts":1795350483.123}"#,
+            r#"{"ts":"#,
         ] {
             check(none, None);
         }

@@ -1,8 +1,8 @@
 //! For tests: an API server on 127.0.0.1 that answers what it is told, and a
 //! node whose kubelet knows it.
 //!
-//! It forgives nothing: only GET, only whole requests, and a path that the test
-//! did not foresee is a 404 as it would be.
+//! It forgives nothing: only GET, POST and PUT, only whole requests, and a path that
+//! the test did not foresee is a 404 as it would be.
 #![expect(clippy::disallowed_methods, reason = "a server needs a thread, and no node is involved")]
 
 use std::collections::BTreeMap;
@@ -20,10 +20,14 @@ use crate::host::Host;
 /// A request as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
+    /// `GET`, `POST` or `PUT`.
+    pub(crate) method: String,
     /// Path without the query.
     pub(crate) path: String,
     /// Decoded parameters.
     pub(crate) query: BTreeMap<String, String>,
+    /// The object that came with it, null if none did.
+    pub(crate) body: Value,
 }
 
 impl Asked {
@@ -112,6 +116,8 @@ pub(crate) fn quick() -> Limits {
     Limits {
         request: Duration::from_millis(300),
         overall: Duration::from_secs(5),
+        pause: Duration::from_millis(2),
+        spread: Duration::ZERO,
         ..Limits::default()
     }
 }
@@ -149,11 +155,18 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&Asked) -> Answer, asked: &Mutex<Vec
         return;
     }
     let mut header = String::new();
+    let mut length = 0;
     while reader.read_line(&mut header).is_ok_and(|length| length > 2) {
+        if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length");
+        }
         header.clear();
     }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).expect("a whole request");
+    let body = serde_json::from_slice(&body).unwrap_or_default();
     let request = match line.split(' ').collect::<Vec<_>>()[..] {
-        ["GET", target, "HTTP/1.1\r\n"] => parse(target),
+        [method @ ("GET" | "POST" | "PUT"), target, "HTTP/1.1\r\n"] => parse(method, target, body),
         _ => return write(reader.get_mut(), 405, "{}"),
     };
     asked.lock().expect("a list").push(request.clone());
@@ -179,10 +192,12 @@ fn write(stream: &mut TcpStream, code: u16, body: &str) {
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).ok();
 }
 
-fn parse(target: &str) -> Asked {
+fn parse(method: &str, target: &str, body: Value) -> Asked {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let parameters = query.split('&').filter_map(|pair| pair.split_once('='));
     Asked {
+        method: method.to_owned(),
+        body,
         path: path.to_owned(),
         query: parameters.map(|(name, value)| (name.to_owned(), decode(value))).collect(),
     }

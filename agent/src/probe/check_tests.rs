@@ -7,6 +7,7 @@ use hickory_proto::op::ResponseCode;
 use super::super::surroundings::Keeper;
 use super::super::target::TargetConfig;
 use super::super::testing::{Act, Authority, Dns, Reply, Server, closed_port};
+use super::super::witness::{Shows, watch};
 use super::*;
 use crate::host::Host;
 
@@ -108,6 +109,31 @@ async fn a_page_over_tls_has_all_phases() {
              accept: */*\r\nconnection: close\r\n\r\n"
         )]
     );
+}
+
+#[tokio::test]
+async fn certificates_are_seen_whether_they_are_trusted_or_not() {
+    let world = World::new().await;
+    let acceptor = world.authority.acceptor("good.example", false);
+    let server = Server::start(Act::Tls(acceptor, OK)).await;
+    let url = format!("https://good.example:{}/", server.address.port());
+    for (config, trusted) in [(trusted(url.clone()), true), (config(url), false)] {
+        let (sample, shown) = Box::pin(watch(world.check(config.clone()))).await;
+        assert_eq!(sample.outcome == ProbeOutcome::Ok, trusted, "{sample:?}");
+        let book = Shows::default();
+        book.remember(&Target::new(&config).expect("a target"), shown.clone());
+        let seen = book.certificates();
+        assert_eq!(seen[0].source, "it");
+        assert_eq!((seen[0].position, seen[0].verified), (1, Some(trusted)));
+        assert_eq!(seen[0].alternative_names, ["good.example"]);
+        assert_eq!(seen[0].untrusted.is_none(), trusted);
+        assert!(trusted || seen[0].untrusted.as_deref().is_some_and(|why| why.contains("nknown")));
+        // Shown by somebody else, such as a proxy on the way.
+        let other = TargetConfig { url: "https://other.example/".into(), ..config };
+        let book = Shows::default();
+        book.remember(&Target::new(&other).expect("a target"), shown);
+        assert_eq!(book.certificates(), []);
+    }
 }
 
 #[tokio::test]

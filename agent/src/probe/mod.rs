@@ -21,6 +21,7 @@ mod failure;
 mod surroundings;
 mod dns;
 mod proxy;
+mod witness;
 mod check;
 mod schedule;
 
@@ -31,6 +32,7 @@ pub(crate) use defaults::{Defaults, Facts, discover};
 pub(crate) use proxy::Proxies;
 pub(crate) use schedule::{Dropped, Stop};
 pub(crate) use target::{Target, TargetConfig, targets};
+pub(crate) use witness::Shows;
 
 use surroundings::Keeper;
 
@@ -46,6 +48,7 @@ pub(crate) struct Prober {
     proxies: Proxies,
     node_name: String,
     dropped: Arc<Dropped>,
+    shows: Arc<Shows>,
 }
 
 impl Prober {
@@ -68,13 +71,18 @@ impl Prober {
     ) -> Result<(Self, Vec<Issue>)> {
         let (keeper, issues) = Keeper::new(Arc::clone(&host), pod, &targets)?;
         let node_name = node_name.to_owned();
-        let dropped = Arc::default();
-        Ok((Self { targets, host, keeper, proxies, node_name, dropped }, issues))
+        let (dropped, shows) = (Arc::default(), Arc::default());
+        Ok((Self { targets, host, keeper, proxies, node_name, dropped, shows }, issues))
     }
 
     /// The targets; samples name them by their place here.
     pub(crate) fn targets(&self) -> &[Target] {
         &self.targets
+    }
+
+    /// Certificates that the targets show.
+    pub(crate) fn shows(&self) -> Arc<Shows> {
+        Arc::clone(&self.shows)
     }
 
     /// Count of the samples that found the channel full.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::Prober;
 use super::check::check;
 use super::failure::Class;
+use super::witness::watch;
 
 /// How much later than its timeout a try may end before the agent, and not the
 /// target, is taken to have been away.
@@ -102,7 +103,8 @@ async fn watch_target(
         ticks.tick().await;
         let around = prober.keeper.current();
         let (ts_ns, mono_ns) = (prober.host.now_ns(), prober.host.boottime_ns());
-        let sample = check(target, &around, &prober.proxies).await;
+        let (sample, shown) = Box::pin(watch(check(target, &around, &prober.proxies))).await;
+        prober.shows.remember(target, shown);
         let took_ns = prober.host.boottime_ns() - mono_ns;
         let sample = ProbeSample { seq, ts_ns, mono_ns, ..sample };
         match out.try_send((index, overslept(sample, took_ns, target.probe.timeout_ns))) {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use periscope_store::batch::{Issue, IssueKind};
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::names::Names;
 use super::target::{Resolver, Target};
+use super::witness::Witness;
 use crate::host::Host;
 
 /// Time for which files are taken to be as they were.
@@ -266,10 +267,14 @@ fn unreadable(source: &str, message: String) -> Issue {
 /// TLS that trusts `roots` and makes a whole handshake every time.
 fn client_config(roots: RootCertStore) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let judge = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .context("setting up TLS")?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .context("setting up TLS")?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Witness::new(judge)))
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
     Ok(config)

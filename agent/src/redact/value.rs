@@ -220,6 +220,16 @@ pub(super) fn mask_width(text: &[u8]) -> usize {
     if rule > 0 && rest[width..].starts_with("›".as_bytes()) { width + 6 } else { 0 }
 }
 
+/// Whether a part of a text touches a mask that stands there.
+pub(super) fn mask_at(text: &[u8], part: &Range<usize>) -> bool {
+    const MASK_BYTES: usize = NAME_BYTES + 16;
+    let from = part.start.saturating_sub(MASK_BYTES);
+    memchr::memmem::find_iter(&text[from..part.end], "‹".as_bytes()).any(|at| {
+        let width = mask_width(&text[from + at..]);
+        width > 0 && from + at + width > part.start
+    })
+}
+
 /// Whether a mask stands anywhere in a text.
 pub(super) fn holds_mask(text: &[u8]) -> bool {
     memchr::memmem::find_iter(text, "‹".as_bytes()).any(|at| mask_width(&text[at..]) > 0)

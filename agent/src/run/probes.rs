@@ -9,17 +9,22 @@ use anyhow::{Context, Result};
 use periscope_store::batch::{
     Batch, Issue, IssueKind, Mask, Outcome, ProbeSample, ProbeTarget, Stream,
 };
-use periscope_store::writer::{Poll, Writer};
+use periscope_store::writer::Poll;
 
 use super::Report;
 use crate::host::Host;
-use crate::probe::{Dropped, Prober, Stop};
+use crate::probe::{Dropped, Prober, Shows, Stop};
 
 /// Samples are on disk at most this long after they were taken.
 const FLUSH_EVERY_NS: i64 = 5_000_000_000;
 
 /// Samples of one probe batch; then a new batch begins.
 const BATCH_SAMPLES: usize = 8_192;
+
+/// Samples that are kept while the file cannot be written: at eight targets and
+/// five seconds more than two hours. Then the oldest go, this many at once.
+const KEPT_SAMPLES: usize = 2 * BATCH_SAMPLES;
+const DROPPED_SAMPLES: usize = 256;
 
 /// The probes' thread and the batch that its samples go to.
 pub(super) struct Probes {
@@ -29,6 +34,8 @@ pub(super) struct Probes {
     issues: Vec<Issue>,
     stop: Arc<Stop>,
     dropped: Arc<Dropped>,
+    /// Certificates that the targets show.
+    shows: Arc<Shows>,
     /// Samples that the open batch lacks.
     lost: u64,
     started_ns: i64,
@@ -38,21 +45,25 @@ pub(super) struct Probes {
     flushed_ns: i64,
     seq: u64,
     rows: u64,
+    /// Whether the thread has ended.
     ended: bool,
+    /// Whether its last samples are in the file too.
+    all_written: bool,
 }
 
 impl Probes {
+    /// Starts the thread. It ends after `probe_for`, or never if that is `None`.
     pub(super) fn start(
         prober: Prober,
         issues: Vec<Issue>,
         host: &Host,
-        probe_for: Duration,
+        probe_for: Option<Duration>,
     ) -> Result<Self> {
         let (sender, samples) = sync_channel(1024);
         let stop = Arc::new(Stop::new());
-        let dropped = prober.dropped();
+        let (dropped, shows) = (prober.dropped(), prober.shows());
         let targets = prober.targets().iter().map(|target| target.probe.clone()).collect();
-        let until = i64::try_from(probe_for.as_nanos()).unwrap_or(i64::MAX);
+        let until = probe_for.and_then(|time| i64::try_from(time.as_nanos()).ok());
         let now_ns = host.boottime_ns();
         let thread_stop = stop.clone();
         std::thread::Builder::new()
@@ -69,29 +80,25 @@ impl Probes {
             issues,
             stop,
             dropped,
+            shows,
             lost: 0,
             started_ns: host.now_ns(),
-            until_ns: now_ns.saturating_add(until),
+            until_ns: now_ns.saturating_add(until.unwrap_or(i64::MAX)),
             open: Vec::new(),
             written: 0,
             flushed_ns: now_ns,
             seq: 0,
             rows: 0,
             ended: false,
+            all_written: false,
         })
     }
 
-    /// Takes what has come and writes it if it is time. False when all is over.
-    pub(super) fn record(
-        &mut self,
-        writer: &mut Writer,
-        host: &Host,
-        mask: &Arc<dyn Mask>,
-        stopping: bool,
-    ) -> Result<bool> {
-        let now_ns = host.boottime_ns();
-        if stopping || now_ns >= self.until_ns {
-            self.stop.stop();
+    /// Takes the samples that have come. False when the thread has ended and all
+    /// of them were written.
+    pub(super) fn receive(&mut self, host: &Host, stopping: bool) -> bool {
+        if stopping || host.boottime_ns() >= self.until_ns {
+            self.stop();
         }
         loop {
             match self.samples.try_recv() {
@@ -103,21 +110,39 @@ impl Probes {
                 }
             }
         }
-        let due = now_ns - self.flushed_ns >= FLUSH_EVERY_NS && self.open.len() > self.written;
-        if due || self.ended || self.open.len() >= BATCH_SAMPLES {
-            self.flush(writer, host, mask)?;
-            self.flushed_ns = now_ns;
+        if self.open.len() > KEPT_SAMPLES {
+            // What is in the file stays there under its own number.
+            self.begin_batch(host);
         }
-        Ok(!self.ended)
+        if self.open.len() > KEPT_SAMPLES {
+            let oldest = self.open.len() - KEPT_SAMPLES + DROPPED_SAMPLES;
+            self.lost += self.open.drain(..oldest).count() as u64;
+        }
+        !self.all_written
     }
 
-    /// Writes the open batch again, now with all its samples: the last few
-    /// seconds are on disk, and an hour still is one chunk.
-    fn flush(&mut self, writer: &mut Writer, host: &Host, mask: &Arc<dyn Mask>) -> Result<()> {
+    /// Whether it is time to write the open batch.
+    pub(super) fn is_due(&self, host: &Host) -> bool {
+        let waits = self.open.len() > self.written;
+        let due = waits && host.boottime_ns() - self.flushed_ns >= FLUSH_EVERY_NS;
+        due || self.unwritten() >= BATCH_SAMPLES as u64 || (self.ended && !self.all_written)
+    }
+
+    /// Samples of the open batch that are in no file.
+    pub(super) fn unwritten(&self) -> u64 {
+        (self.open.len() - self.written) as u64
+    }
+
+    /// The open batch with all its samples, to be written over what is there of
+    /// it: the last few seconds are on disk, and an hour still is one chunk.
+    pub(super) fn batch(&mut self, host: &Host, mask: &Arc<dyn Mask>) -> (Batch, Poll) {
         let mut batch = Batch::masked(crate::probe::NAME, mask.clone());
         for (target, sample) in &self.open {
             let stream = batch.stream(Stream::probe(&self.targets[*target]));
             batch.probe(stream, sample);
+        }
+        for certificate in self.shows.certificates() {
+            batch.certificate(certificate);
         }
         for issue in &self.issues {
             batch.issue(issue.clone());
@@ -129,30 +154,48 @@ impl Probes {
                 kind: IssueKind::Dropped,
                 amount: Some(self.lost),
                 unit: Some("samples"),
-                message: "the disk was too slow to take all samples".to_owned(),
+                message: "the disk was too slow or too full to take all samples".to_owned(),
             });
         }
         let (outcome, message) = self.outcome();
         let poll = Poll {
             seq: self.seq,
-            round: 0,
+            round: self.seq,
             started_ns: self.started_ns,
             ended_ns: host.now_ns(),
             outcome,
             message,
         };
-        writer.commit(batch, &poll)?;
-        self.rows += (self.open.len() - self.written) as u64;
+        (batch, poll)
+    }
+
+    /// Takes note that the open batch is in the file.
+    pub(super) fn written(&mut self, host: &Host) {
+        self.rows += self.unwritten();
         self.written = self.open.len();
+        self.all_written = self.ended;
+        self.flushed_ns = host.boottime_ns();
         if self.open.len() >= BATCH_SAMPLES {
-            self.open.clear();
-            self.issues.clear();
-            self.written = 0;
-            self.lost = 0;
-            self.seq += 1;
-            self.started_ns = host.now_ns();
+            self.begin_batch(host);
         }
-        Ok(())
+    }
+
+    /// Asks the thread to end; what it has sampled is still to be received.
+    pub(super) fn stop(&self) {
+        self.stop.stop();
+    }
+
+    /// The next samples go to a new batch: the file of this one ends.
+    pub(super) fn begin_batch(&mut self, host: &Host) {
+        if self.written == 0 {
+            return;
+        }
+        self.open.drain(..self.written);
+        self.issues.clear();
+        self.written = 0;
+        self.lost = 0;
+        self.seq += 1;
+        self.started_ns = host.now_ns();
     }
 
     fn outcome(&self) -> (Outcome, Option<String>) {

@@ -6,8 +6,8 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use periscope_store::batch::{
-    self, Batch, HostSample, Level, LineFlags, Outcome, ProbeOutcome, ProbeSample, ProbeTarget,
-    Stream,
+    self, Batch, CertificateOrigin, HostSample, Level, LineFlags, Outcome, ProbeOutcome,
+    ProbeSample, ProbeTarget, Stream,
 };
 use periscope_store::bundle;
 use periscope_store::time::parse_rfc3339;
@@ -15,7 +15,7 @@ use periscope_store::writer::{Node, Poll, Session, Writer};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::notation::{Bundle, Collection, Line, Object, Probe, Sample, Setting};
+use super::notation::{Bundle, Certificate, Collection, Line, Object, Probe, Sample, Setting};
 
 /// Wall clock at the first slot of every pattern.
 pub(super) const START: &str = "2026-11-22T12:00:00Z";
@@ -31,17 +31,20 @@ const OK_NS: i64 = SECOND / 50;
 const QUICK_NS: i64 = SECOND / 200;
 
 /// Collectors of the agent, by name.
-pub(super) const COLLECTORS: [&str; 12] = [
+pub(super) const COLLECTORS: [&str; 15] = [
     "container-logs",
     "service-logs",
     "provision-logs",
     "provision",
+    "node-settings",
+    "certificates",
     "iptables",
     "dns-node",
     "dns-pod",
     "dns-cluster",
     "kubelet-arguments",
     "kubernetes-objects",
+    "cluster-objects",
     "host-samples",
     "probe",
 ];
@@ -121,6 +124,7 @@ pub(super) fn write(bundle: &Bundle, folder: &Path) -> Vec<PathBuf> {
     bundle.sample.iter().for_each(|sample| seen.host_sample(sample));
     bundle.setting.iter().for_each(|setting| seen.setting(setting));
     bundle.object.iter().for_each(|object| seen.object(object));
+    bundle.certificate.iter().for_each(|certificate| seen.certificate(certificate));
     bundle.collection.iter().for_each(|collection| seen.collection(collection));
     seen.lives
         .into_iter()
@@ -238,6 +242,10 @@ impl Seen {
             "dns.pod" => "dns-pod",
             "dns.cluster" => "dns-cluster",
             "kubelet" => "kubelet-arguments",
+            "provision" | "os" | "azure" => "provision",
+            "sysctl" | "containerd" | "containerd.registry" | "service" | "aks" | "boot" => {
+                "node-settings"
+            }
             other => panic!("no collector reads scope {other}"),
         };
         self.round(&setting.node, collector, self.start).batch.setting(batch::Setting {
@@ -259,6 +267,31 @@ impl Seen {
             name: text("/metadata/name").expect("an object has a name"),
             uid: text("/metadata/uid"),
             json: object.json.clone(),
+        });
+    }
+
+    fn certificate(&mut self, seen: &Certificate) {
+        let (origin, collector) = match seen.verified {
+            Some(_) => (CertificateOrigin::Server, "probe"),
+            None => (CertificateOrigin::File, "certificates"),
+        };
+        let time = |text: &str| parse_rfc3339(text).expect(text);
+        let round = self.round(&seen.node, collector, self.start);
+        round.batch.certificate(batch::Certificate {
+            origin,
+            source: seen.source.clone(),
+            position: 1,
+            subject: seen.subject.clone(),
+            issuer: "CN=ca".to_owned(),
+            serial: "01".to_owned(),
+            not_before_ns: time(&seen.not_before),
+            not_after_ns: time(&seen.not_after),
+            alternative_names: vec!["a.example".to_owned()],
+            is_authority: false,
+            public_key: "RSA 2048".to_owned(),
+            fingerprint: "ab".to_owned(),
+            verified: seen.verified,
+            untrusted: seen.verification.clone(),
         });
     }
 

@@ -24,6 +24,8 @@ mod fixture;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod node_views_tests;
+#[cfg(test)]
 mod notation;
 #[cfg(test)]
 mod outage_tests;

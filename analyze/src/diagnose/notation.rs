@@ -18,6 +18,8 @@ pub(super) struct Bundle {
     pub(super) setting: Vec<Setting>,
     /// Kubernetes objects.
     pub(super) object: Vec<Object>,
+    /// Certificates of files and servers.
+    pub(super) certificate: Vec<Certificate>,
     /// Rounds of collectors that left no rows, or ended in another way.
     pub(super) collection: Vec<Collection>,
 }
@@ -31,6 +33,7 @@ impl Default for Bundle {
             sample: Vec::new(),
             setting: Vec::new(),
             object: Vec::new(),
+            certificate: Vec::new(),
             collection: Vec::new(),
         }
     }
@@ -133,6 +136,26 @@ pub(super) struct Object {
     /// When it was read, as in [`Line`].
     pub(super) at: Option<String>,
     pub(super) json: String,
+}
+
+/// A certificate of a file, or of a server if it says why it is not trusted or that
+/// it is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Certificate {
+    #[serde(default = "first_node")]
+    pub(super) node: String,
+    /// Path of the file, or name of the probe target.
+    pub(super) source: String,
+    pub(super) subject: String,
+    /// RFC 3339.
+    pub(super) not_before: String,
+    /// RFC 3339.
+    pub(super) not_after: String,
+    /// For a server only.
+    pub(super) verified: Option<bool>,
+    /// Why a server is not trusted.
+    pub(super) verification: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

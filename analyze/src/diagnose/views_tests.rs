@@ -8,12 +8,12 @@ use rusqlite::types::ValueRef;
 
 use super::fixture::{self, Opened, SECOND, START};
 
-fn bundle(text: &str) -> Opened {
+pub(super) fn bundle(text: &str) -> Opened {
     fixture::open(&toml::from_str(text).unwrap())
 }
 
 /// Rows of a query, columns parted by `|`, NULL as `-`.
-fn rows(connection: &Connection, sql: &str) -> Vec<String> {
+pub(super) fn rows(connection: &Connection, sql: &str) -> Vec<String> {
     let mut statement = connection.prepare(sql).unwrap();
     let width = statement.column_count();
     let show = |value: ValueRef<'_>| match value {
@@ -33,7 +33,7 @@ fn rows(connection: &Connection, sql: &str) -> Vec<String> {
         .collect()
 }
 
-fn check(connection: &Connection, sql: &str, expected: &[&str]) {
+pub(super) fn check(connection: &Connection, sql: &str, expected: &[&str]) {
     assert_eq!(rows(connection, sql), expected, "{sql}");
 }
 

@@ -169,11 +169,22 @@ impl Stream {
         Self::new(StreamKind::Probe, &target.name, &attributes)
     }
 
+    /// Time from one probe sample to the next, 0 if the stream does not say.
+    pub(crate) fn interval_ns(&self) -> i64 {
+        interval_ns(&self.attributes)
+    }
+
     /// Samples of a family of host counters, such as `memory`.
     #[must_use]
     pub fn host(family: &str) -> Self {
         Self::new(StreamKind::Host, family, &Value::Object(Map::new()))
     }
+}
+
+/// Time from one probe sample to the next, by the attributes of a stream.
+pub(crate) fn interval_ns(attributes: &str) -> i64 {
+    let attributes: Option<Value> = serde_json::from_str(attributes).ok();
+    attributes.and_then(|attributes| attributes.get("interval_ns")?.as_i64()).unwrap_or(0)
 }
 
 /// What a probe connects to, how often and how patiently.
@@ -286,6 +297,15 @@ impl ProbeOutcome {
             Self::Skipped => "skipped",
         }
     }
+
+    /// Outcome with a number in a chunk; any but 0 and 1 is the last.
+    pub(crate) fn from_byte(byte: u8) -> Self {
+        match byte {
+            0 => Self::Ok,
+            1 => Self::Fail,
+            _ => Self::Skipped,
+        }
+    }
 }
 
 /// One try to reach a target.
@@ -331,6 +351,59 @@ pub struct HostSample {
     pub name: String,
     /// Value in that unit.
     pub value: f64,
+}
+
+/// Where a certificate was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateOrigin {
+    /// In a file of the node.
+    File,
+    /// In a handshake with a server.
+    Server,
+}
+
+impl CertificateOrigin {
+    /// Text in column `origin`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// A certificate, without any key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Where it was seen.
+    pub origin: CertificateOrigin,
+    /// Path of the file, or name of the probe target.
+    pub source: String,
+    /// Place in its file or chain, from 1.
+    pub position: u32,
+    /// Whom it names.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// Serial number in hexadecimal.
+    pub serial: String,
+    /// When it begins to hold, nanoseconds since 1970.
+    pub not_before_ns: i64,
+    /// When it ends to hold; what lies beyond the year 2262 is that year.
+    pub not_after_ns: i64,
+    /// Names and addresses that it is for.
+    pub alternative_names: Vec<String>,
+    /// Whether it may sign others.
+    pub is_authority: bool,
+    /// Kind and size of its key, such as `RSA 2048`.
+    pub public_key: String,
+    /// SHA-256 of it all in hexadecimal.
+    pub fingerprint: String,
+    /// Whether the chain was trusted, `None` if nobody asked.
+    pub verified: Option<bool>,
+    /// Why it was not.
+    pub untrusted: Option<String>,
 }
 
 /// A setting in force, with where it was set.

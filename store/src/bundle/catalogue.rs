@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use serde_json::Value;
 
+use super::gather::{self, GatheredChunk, GatheredRun};
 use crate::batch::StreamKind;
 use crate::codec::Declared;
 use crate::{Error, Result};
@@ -94,19 +95,27 @@ pub(crate) struct Catalogue {
     pub(crate) streams: Vec<StreamMeta>,
     pub(crate) chunks: Vec<ChunkMeta>,
     pub(crate) batches: HashMap<i64, BatchMeta>,
+    /// Every chunk as its file has it, by id: those too that are no use.
+    pub(crate) gathered: Vec<(i64, GatheredChunk)>,
     damage: Mutex<Vec<Damage>>,
 }
 
 impl Catalogue {
-    pub(crate) fn load(connection: &Connection, files: &[PathBuf]) -> Result<Self> {
+    pub(crate) fn load(
+        connection: &Connection,
+        files: &[PathBuf],
+        chunks: gather::Chunks,
+    ) -> Result<Self> {
         let doing = || Error::sqlite("reading what the bundle holds");
         let mut catalogue = Self {
             files: files.to_vec(),
             batches: load_batches(connection).map_err(doing())?,
+            gathered: chunks.into_iter().collect(),
             ..Self::default()
         };
         let by_id = catalogue.load_streams(connection).map_err(doing())?;
-        catalogue.load_chunks(connection, &by_id).map_err(doing())?;
+        catalogue.gathered.sort_unstable_by_key(|(id, _)| *id);
+        catalogue.take_chunks(&by_id);
         Ok(catalogue)
     }
 
@@ -135,53 +144,22 @@ impl Catalogue {
         Ok(by_id)
     }
 
-    fn load_chunks(
-        &mut self,
-        connection: &Connection,
-        stream_by_id: &HashMap<i64, usize>,
-    ) -> rusqlite::Result<()> {
-        // Rows of all runs of a chunk, and the runs that count.
-        let mut runs: HashMap<i64, (usize, Vec<RunMeta>)> = HashMap::new();
-        let mut statement = connection.prepare(
-            "SELECT chunk_id, stream_id, row_count, first_ns, last_ns, failed_count, batch_id
-             FROM raw_chunk_run ORDER BY chunk_id, ord",
-        )?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (rows, of_chunk) = runs.entry(row.get(0)?).or_default();
-            let (first_row, row_count) = (*rows, size(row.get(2)?));
-            *rows = first_row.saturating_add(row_count);
-            let Some(batch_id) = row.get(6)? else { continue };
-            of_chunk.push(RunMeta {
-                batch_id,
-                // A run of no known stream is told as damage of its chunk.
-                stream: stream_by_id.get(&row.get(1)?).copied().unwrap_or(usize::MAX),
-                first_row,
-                row_count,
-                first_ns: row.get(3)?,
-                last_ns: row.get(4)?,
-                failed_count: size(row.get(5)?),
-            });
-        }
-        let mut statement = connection.prepare(
-            "SELECT id, file, kind, codec, row_count, raw_bytes, stored_bytes
-             FROM raw_chunk",
-        )?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let Some(kind) = StreamKind::parse(&row.get::<_, String>(2)?) else { continue };
-            let id = row.get(0)?;
-            let (rows, runs) = runs.remove(&id).unwrap_or_default();
+    /// Takes the chunks that can be read.
+    fn take_chunks(&mut self, stream_by_id: &HashMap<i64, usize>) {
+        let mut chunks = Vec::with_capacity(self.gathered.len());
+        for (id, gathered) in &self.gathered {
+            let Some(kind) = StreamKind::parse(&gathered.kind) else { continue };
+            let (rows, runs) = counting(&gathered.runs, stream_by_id);
             let chunk = ChunkMeta {
-                id,
-                file: size(row.get(1)?),
+                id: *id,
+                file: gathered.file,
                 kind,
                 declared: Declared {
-                    codec: row.get(3)?,
-                    row_count: size(row.get(4)?),
-                    raw_bytes: size(row.get(5)?),
+                    codec: gathered.codec,
+                    row_count: size(gathered.row_count),
+                    raw_bytes: size(gathered.raw_bytes),
                 },
-                stored_bytes: size(row.get(6)?),
+                stored_bytes: size(gathered.stored_bytes),
                 runs,
             };
             let fits = chunk
@@ -195,12 +173,11 @@ impl Catalogue {
             } else if is_log && !chunk.declared.is_possible_for_logs() {
                 self.add_damage(&chunk, "its declared size is impossible".to_owned());
             } else {
-                self.chunks.push(chunk);
+                chunks.push(chunk);
             }
         }
-        self.chunks
-            .sort_by_key(|chunk| (chunk.runs.iter().map(|run| run.first_ns).min(), chunk.id));
-        Ok(())
+        chunks.sort_by_key(|chunk| (chunk.runs.iter().map(|run| run.first_ns).min(), chunk.id));
+        self.chunks = chunks;
     }
 
     /// Notes that a chunk's rows are missing from an answer.
@@ -252,6 +229,27 @@ fn load_batches(connection: &Connection) -> rusqlite::Result<HashMap<i64, BatchM
             Ok((row.get(0)?, batch))
         })?
         .collect()
+}
+
+/// Rows of all runs of a chunk, and the runs that count.
+fn counting(gathered: &[GatheredRun], stream_by_id: &HashMap<i64, usize>) -> (usize, Vec<RunMeta>) {
+    let (mut rows, mut runs) = (0_usize, Vec::with_capacity(gathered.len()));
+    for run in gathered {
+        let (first_row, row_count) = (rows, size(run.row_count));
+        rows = first_row.saturating_add(row_count);
+        let Some(batch_id) = run.batch_id else { continue };
+        runs.push(RunMeta {
+            batch_id,
+            // A run of no known stream is told as damage of its chunk.
+            stream: stream_by_id.get(&run.stream_id).copied().unwrap_or(usize::MAX),
+            first_row,
+            row_count,
+            first_ns: run.first_ns,
+            last_ns: run.last_ns,
+            failed_count: size(run.failed_count),
+        });
+    }
+    (rows, runs)
 }
 
 /// A count from a file; a negative one reads as one that nothing can have.

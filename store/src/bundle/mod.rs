@@ -6,8 +6,9 @@
 //!
 //! A file that cannot be read is a [`Problem`]; the others are analysed.
 
-mod catalogue;
 pub(crate) mod union;
+mod gather;
+mod catalogue;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +46,8 @@ impl Bundle {
     /// below it.
     ///
     /// The [connection](Bundle::connection) then offers
-    /// - the tables of `sql/schema`, united, without `raw_chunk.data`;
+    /// - the tables of `sql/schema`, united, without `raw_chunk.data` and
+    ///   `raw_chunk_filter`;
     /// - the virtual tables `log`, `probe`, `probe_stretch`, `sample`, `damage`,
     ///   `log_chunk` and `log_stats`;
     /// - the operators MATCH (contains, ASCII letters of either case) and REGEXP
@@ -63,13 +65,15 @@ impl Bundle {
         let candidates = file::find(paths)?;
         let connection = new_memory()?;
         let (mut files, mut problems) = (Vec::new(), Vec::new());
+        let mut gather = gather::Gather::new(&connection);
         for path in candidates {
-            match union::add(&connection, &path, union::Chunks::Metadata { file: files.len() }) {
+            match gather.add(&path, files.len()) {
                 Ok(()) => files.push(path),
                 Err(error) => problems.push(Problem { path, error }),
             }
         }
-        let catalogue = Arc::new(Catalogue::load(&connection, &files)?);
+        let chunks = gather.chunks;
+        let catalogue = Arc::new(Catalogue::load(&connection, &files, chunks)?);
         vtab::register(&connection, &catalogue)
             .map_err(Error::sqlite("registering the virtual tables"))?;
         Ok(Self { connection, catalogue, files, problems })
@@ -107,25 +111,18 @@ impl Bundle {
     }
 }
 
-/// An empty database in memory with our tables, where a chunk's row says in
-/// which file its bytes are.
+/// An empty database in memory with our tables, but for those that are lists of the
+/// catalogue.
 fn new_memory() -> Result<Connection> {
     let doing = || Error::sqlite("preparing the bundle");
     let mut connection = Connection::open_in_memory().map_err(doing())?;
+    connection.execute_batch("BEGIN").map_err(doing())?;
     schema::create(&connection)?;
+    file::know_schema(&connection);
+    connection.set_prepared_statement_cache_capacity(64);
     connection
         .execute_batch(
-            "PRAGMA trusted_schema = OFF;
-             DROP TABLE raw_chunk;
-             CREATE TABLE raw_chunk (
-                 id INTEGER PRIMARY KEY, -- as in its file
-                 kind TEXT NOT NULL, -- kind of all its streams
-                 codec INTEGER NOT NULL, -- how data is laid out
-                 row_count INTEGER NOT NULL, -- rows of all runs
-                 raw_bytes INTEGER NOT NULL, -- size before compression
-                 stored_bytes INTEGER NOT NULL, -- size in its file
-                 file INTEGER NOT NULL -- position of its file in the bundle
-             ) STRICT;",
+            "DROP TABLE raw_chunk; DROP TABLE raw_chunk_run; COMMIT; PRAGMA trusted_schema = OFF;",
         )
         .map_err(doing())?;
     connection

@@ -1,5 +1,6 @@
-//! Adds a file to a database that holds other files: the union that a bundle
-//! and a merge are made of.
+//! Adds a file to a database that holds other files: the union that a merge is
+//! made of. What a bundle is made of, [`super::gather`] brings together by the
+//! same rules.
 //!
 //! The unit is the batch. One that is not there yet is taken with all its rows;
 //! one that is there gives way to a version that ended later, which happens
@@ -12,20 +13,8 @@ use rusqlite::types::ValueRef;
 
 use crate::{Error, Result, file, schema, writer};
 
-/// What becomes of chunks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chunks {
-    /// Their bytes stay in the file, which is number `file` of the bundle.
-    Metadata {
-        /// Position in the bundle's list of files.
-        file: usize,
-    },
-    /// They are copied as they are.
-    Copied,
-}
-
 /// Adds all of a file, or nothing of it.
-pub(crate) fn add(connection: &Connection, path: &Path, chunks: Chunks) -> Result<()> {
+pub(crate) fn add(connection: &Connection, path: &Path) -> Result<()> {
     file::check(path)?;
     let damaged = |error: rusqlite::Error| Error::Damaged {
         path: path.to_owned(),
@@ -35,7 +24,7 @@ pub(crate) fn add(connection: &Connection, path: &Path, chunks: Chunks) -> Resul
     let added = file::check_tables(connection, "theirs")
         .and_then(|()| check_texts(connection))
         .map_err(|reason| Error::Damaged { path: path.to_owned(), reason })
-        .and_then(|()| add_attached(connection, chunks).map_err(damaged));
+        .and_then(|()| add_attached(connection).map_err(damaged));
     let detached = connection.execute_batch("DETACH DATABASE theirs").map_err(damaged);
     added.and(detached)
 }
@@ -66,7 +55,7 @@ fn check_texts(connection: &Connection) -> std::result::Result<(), String> {
     Ok(())
 }
 
-fn add_attached(connection: &Connection, chunks: Chunks) -> rusqlite::Result<()> {
+fn add_attached(connection: &Connection) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     // Everything is asked for by a batch that is whole, so that rows of none,
     // and batches of no session or node, are never taken.
@@ -114,31 +103,23 @@ fn add_attached(connection: &Connection, chunks: Chunks) -> rusqlite::Result<()>
         "CREATE TEMP TABLE IF NOT EXISTS taken_chunk (id INTEGER PRIMARY KEY);
          DELETE FROM taken_chunk;
          INSERT INTO taken_chunk
-         SELECT DISTINCT chunk_id FROM theirs.raw_chunk_run WHERE batch_id IN taken;",
+         SELECT DISTINCT chunk_id FROM theirs.raw_chunk_run WHERE +batch_id IN taken;
+         DELETE FROM taken_chunk
+         WHERE id IN (SELECT id FROM main.raw_chunk) AND id NOT IN (SELECT id FROM theirs.raw_chunk);",
     )?;
-    match chunks {
-        Chunks::Copied => transaction.execute_batch(
-            "INSERT INTO main.raw_chunk
-             SELECT id, kind, codec, row_count, raw_bytes, data
-             FROM theirs.raw_chunk WHERE id IN taken_chunk ORDER BY id;
-             INSERT INTO main.raw_chunk_filter SELECT chunk_id, kind, data
-             FROM theirs.raw_chunk_filter WHERE chunk_id IN taken_chunk ORDER BY chunk_id, kind;",
-        )?,
-        Chunks::Metadata { file } => {
-            transaction.execute(
-                "INSERT INTO main.raw_chunk
-                 SELECT id, kind, codec, row_count, raw_bytes, length(data), ?
-                 FROM theirs.raw_chunk WHERE id IN taken_chunk",
-                [file as i64],
-            )?;
-        }
-    }
+    transaction.execute_batch(
+        "INSERT INTO main.raw_chunk
+         SELECT id, kind, codec, row_count, raw_bytes, data
+         FROM theirs.raw_chunk WHERE id IN taken_chunk ORDER BY id;
+         INSERT INTO main.raw_chunk_filter SELECT chunk_id, kind, data
+         FROM theirs.raw_chunk_filter WHERE chunk_id IN taken_chunk ORDER BY chunk_id, kind;",
+    )?;
     transaction.execute_batch(
         "INSERT INTO main.raw_chunk_run
          SELECT chunk_id, ord, iif(batch_id IN taken, batch_id, NULL), stream_id, row_count,
                 first_ns, last_ns, failed_count, max_gap_ns
          FROM theirs.raw_chunk_run
-         WHERE chunk_id IN (SELECT id FROM theirs.raw_chunk WHERE id IN taken_chunk);",
+         WHERE chunk_id IN taken_chunk AND chunk_id IN (SELECT id FROM main.raw_chunk);",
     )?;
     transaction.commit()
 }

@@ -37,12 +37,40 @@ const HEAD: usize = BinaryFuse8::DESCRIPTOR_LEN;
 
 /// Filter of some messages; `None` if none of them has a trigram.
 pub(crate) fn encode(columns: &LogColumns) -> Option<Vec<u8>> {
-    let mut seen = vec![0_u64; 1 << 18];
+    let mut builder = Builder::default();
     for row in 0..columns.len() {
-        for key in trigrams(columns.message(row)) {
-            seen[(key >> 6) as usize] |= 1 << (key & 63);
+        builder.add(columns.message(row));
+    }
+    builder.finish()
+}
+
+/// Makes a filter of messages, one at a time.
+pub(crate) struct Builder {
+    /// A bit for each trigram.
+    seen: Vec<u64>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self { seen: vec![0; 1 << 18] }
+    }
+}
+
+impl Builder {
+    /// Adds a message.
+    pub(crate) fn add(&mut self, message: &[u8]) {
+        for key in trigrams(message) {
+            self.seen[(key >> 6) as usize] |= 1 << (key & 63);
         }
     }
+
+    /// The filter; `None` if no message has a trigram.
+    pub(crate) fn finish(self) -> Option<Vec<u8>> {
+        from_bits(&self.seen)
+    }
+}
+
+fn from_bits(seen: &[u64]) -> Option<Vec<u8>> {
     let bits = |(word, bits): (usize, &u64)| {
         let mut left = *bits;
         std::iter::from_fn(move || {

@@ -1,7 +1,7 @@
 //! Checks the test vectors in `store/FORMAT.md`, in both directions.
 
 use super::{
-    Declared, Encoded, LIVE_LEVEL, LogColumns, ProbeColumns, SampleColumns, decode_logs,
+    Declared, Encoded, LIVE_LEVEL, LogColumns, ProbeColumns, SampleColumns, Section, decode_logs,
     decode_probes, decode_samples, encode_logs, encode_probes, encode_samples,
 };
 use crate::batch::{HostSample, ProbeOutcome, ProbeSample};
@@ -45,8 +45,12 @@ fn the_log_vector_holds() {
     // 2026-11-22T12:28:03Z
     let start = 1_795_350_483 * SECOND;
     let mut columns = LogColumns::default();
-    columns.push(start, 0, b"I1122 12:28:03.000007 1 a.go:7] \"Synced\" took=1.50s n=1");
-    columns.push(start + SECOND, 0, b"I1122 12:28:04.000009 1 a.go:7] \"Failed\" took=2.5s n=300");
+    columns.push(
+        start,
+        0,
+        b"I1122 12:28:03.000007 1 a.go:7] \"Synced\" took=1.50s n=1 id=67024643b6b221d9",
+    );
+    columns.push(start + SECOND, 0, b"I1122 12:28:04.000009 1 a.go:7] \"Failed\" took=2.5s n=300 id=40c39ea8-a2e0-4c79-99e4-d8866e2a9441");
     columns.push(start - SECOND, 1, b"at 2026-11-22T12:28:02Z");
     columns.push(start - SECOND, 1, b"\xff!");
     let (declared, data) = check(&encode_logs(&columns, LIVE_LEVEL).expect("small"), 4);
@@ -56,20 +60,23 @@ fn the_log_vector_holds() {
 #[test]
 fn the_probe_vector_holds() {
     let mut columns = ProbeColumns::default();
+    for (seq, late_ns) in [(7, 0), (8, 3_000)] {
+        let since = (seq as i64 - 7) * 5_000_000_000 + late_ns;
+        columns.push(&ProbeSample {
+            seq,
+            ts_ns: 100 + since,
+            mono_ns: 50 + since,
+            address: "::1".into(),
+            status: Some(200),
+            dns_us: Some(0),
+            tcp_us: Some(150),
+            http_us: Some(900),
+            duration_us: 1_060,
+            ..ProbeSample::default()
+        });
+    }
     columns.push(&ProbeSample {
-        seq: 7,
-        ts_ns: 100,
-        mono_ns: 50,
-        address: "::1".into(),
-        status: Some(200),
-        dns_us: Some(0),
-        tcp_us: Some(150),
-        http_us: Some(900),
-        duration_us: 1_050,
-        ..ProbeSample::default()
-    });
-    columns.push(&ProbeSample {
-        seq: 8,
+        seq: 9,
         ts_ns: 90,
         mono_ns: 60,
         outcome: ProbeOutcome::Fail,
@@ -81,7 +88,8 @@ fn the_probe_vector_holds() {
         duration_us: 31,
         ..ProbeSample::default()
     });
-    let (declared, data) = check(&encode_probes(&columns), 2);
+    let sections = [Section { row_count: 3, interval_ns: 5_000_000_000 }];
+    let (declared, data) = check(&encode_probes(&columns, &sections, LIVE_LEVEL), 3);
     assert_eq!(decode_probes(declared, &data).expect("valid"), columns);
 }
 
@@ -90,6 +98,6 @@ fn the_sample_vector_holds() {
     let mut columns = SampleColumns::default();
     columns.push(&HostSample { ts_ns: 5, name: "load1".into(), value: 0.25 });
     columns.push(&HostSample { ts_ns: 5, name: "load5".into(), value: -2.0 });
-    let (declared, data) = check(&encode_samples(&columns), 2);
+    let (declared, data) = check(&encode_samples(&columns, LIVE_LEVEL), 2);
     assert_eq!(decode_samples(declared, &data).expect("valid"), columns);
 }

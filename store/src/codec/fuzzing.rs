@@ -1,9 +1,10 @@
 //! What the targets in `fuzz/` need and nobody else may use.
 
 use super::columns::{Frames, put_varint};
+use super::filter;
 use super::{
-    Declared, Encoded, LIVE_LEVEL, LogColumns, PROBE, ProbeColumns, SAMPLE, SampleColumns,
-    decode_probes, decode_samples, encode_logs, encode_probes, encode_samples,
+    Declared, Encoded, LIVE_LEVEL, LogColumns, PROBE, ProbeColumns, SAMPLE, SampleColumns, Section,
+    decode_head, decode_probes, decode_samples, encode_logs, encode_probes, encode_samples,
 };
 use crate::batch::{HostSample, ProbeOutcome, ProbeSample};
 
@@ -38,9 +39,12 @@ fn seed(row_count: usize, encoded: &Encoded) -> Vec<u8> {
 /// If it decodes and its rows do not come back once they are encoded.
 pub fn read_probe(input: &[u8]) {
     let Some((declared, data)) = chunk(PROBE, input) else { return };
+    let head = decode_head(declared, data);
     let Ok(columns) = decode_probes(declared, data) else { return };
+    let rows: usize = head.expect("it is part of it").stretches.iter().map(|of| of.row_count).sum();
+    assert_eq!(declared.row_count, rows);
     for row in 0..declared.row_count {
-        columns.ts_ns(row);
+        columns.instant(row);
         columns.outcome(row);
         for text in [columns.phase(row), columns.error_class(row), columns.error(row)] {
             assert!(text.len() <= declared.raw_bytes);
@@ -48,7 +52,8 @@ pub fn read_probe(input: &[u8]) {
         assert!(columns.address(row).len() <= declared.raw_bytes);
         columns.duration_us(row);
     }
-    let encoded = encode_probes(&columns);
+    let sections = [Section { row_count: declared.row_count, interval_ns: 5_000_000_000 }];
+    let encoded = encode_probes(&columns, &sections, LIVE_LEVEL);
     let declared = Declared { raw_bytes: encoded.raw_bytes, ..declared };
     assert!(decode_probes(declared, &encoded.data).is_ok_and(|decoded| decoded == columns));
 }
@@ -61,7 +66,7 @@ pub fn read_probe(input: &[u8]) {
 pub fn read_sample(input: &[u8]) {
     let Some((declared, data)) = chunk(SAMPLE, input) else { return };
     let Ok(columns) = decode_samples(declared, data) else { return };
-    let encoded = encode_samples(&columns);
+    let encoded = encode_samples(&columns, LIVE_LEVEL);
     let again = Declared { raw_bytes: encoded.raw_bytes, ..declared };
     let decoded = decode_samples(again, &encoded.data).expect("ours");
     for row in 0..declared.row_count {
@@ -69,6 +74,56 @@ pub fn read_sample(input: &[u8]) {
         assert_eq!(decoded.name(row), columns.name(row));
         assert_eq!(decoded.value(row).to_bits(), columns.value(row).to_bits());
     }
+}
+
+/// Asks a skip filter for a text: length of the text, the text, a filter.
+pub fn read_filter(input: &[u8]) {
+    let Some((length, rest)) = input.split_first() else { return };
+    let Some((text, filter)) = rest.split_at_checked(usize::from(*length)) else { return };
+    filter::may_contain(filter, text);
+}
+
+/// Makes a skip filter of messages, each of which ends at a newline, and asks for
+/// parts of them.
+///
+/// # Panics
+///
+/// If it denies one that is there.
+pub fn make_filter(input: &[u8]) {
+    let messages: Vec<&[u8]> = input.split(|byte| *byte == b'\n').collect();
+    let mut columns = LogColumns::default();
+    messages.iter().for_each(|message| columns.push(0, 0, message));
+    let Some(filter) = filter::encode(&columns) else {
+        assert!(messages.iter().all(|message| message.len() < filter::MIN_TEXT));
+        return;
+    };
+    assert!(filter.len() <= filter::MAX_BYTES);
+    for message in messages {
+        let half = message.len() / 2;
+        for part in [message, &message[..half], &message[half..], &message[half / 2..half]] {
+            assert!(filter::may_contain(&filter, part));
+            assert!(filter::may_contain(&filter, &part.to_ascii_uppercase()));
+        }
+    }
+}
+
+/// Filters to ask, as [`read_filter`] takes them.
+///
+/// # Panics
+///
+/// If what is written here makes no filter.
+#[must_use]
+pub fn filter_seeds() -> Vec<Vec<u8>> {
+    [&[b"abc".as_slice()][..], &[b"dial tcp 10.0.0.1: i/o timeout", b"synced"]]
+        .into_iter()
+        .zip([b"abc".as_slice(), b"TIMEOUT"])
+        .map(|(messages, text)| {
+            let mut columns = LogColumns::default();
+            messages.iter().for_each(|message| columns.push(0, 0, message));
+            let filter = filter::encode(&columns).expect("it has trigrams");
+            [&[text.len() as u8], text, &filter].concat()
+        })
+        .collect()
 }
 
 /// Small chunks of a codec to start from, as they are written and with nothing
@@ -80,8 +135,8 @@ pub fn read_sample(input: &[u8]) {
 #[must_use]
 pub fn seeds(codec: i64) -> Vec<Vec<u8>> {
     let chunks = match codec {
-        PROBE => vec![(2, encode_probes(&probes()))],
-        SAMPLE => vec![(2, encode_samples(&samples()))],
+        PROBE => vec![(4, encode_probes(&probes(), &SECTIONS, LIVE_LEVEL))],
+        SAMPLE => vec![(2, encode_samples(&samples(), LIVE_LEVEL))],
         _ => logs(),
     };
     chunks
@@ -142,15 +197,27 @@ fn logs() -> Vec<(usize, Encoded)> {
         .collect()
 }
 
+/// Three samples of one target, one of another.
+const SECTIONS: [Section; 2] = [
+    Section { row_count: 3, interval_ns: 5_000_000_000 },
+    Section { row_count: 1, interval_ns: 10_000_000_000 },
+];
+
 fn probes() -> ProbeColumns {
     let mut columns = ProbeColumns::default();
-    columns.push(&ProbeSample {
-        ts_ns: 100,
-        address: "::1".to_owned(),
-        status: Some(200),
-        tcp_us: Some(150),
-        ..ProbeSample::default()
-    });
+    for (seq, late_ns) in [(0, 0), (1, 3_000), (0, 7_000)] {
+        let since = seq as i64 * 5_000_000_000 + late_ns;
+        columns.push(&ProbeSample {
+            seq,
+            ts_ns: 100 + since,
+            mono_ns: 50 + since,
+            address: "::1".to_owned(),
+            status: Some(200),
+            tcp_us: Some(150),
+            duration_us: 155,
+            ..ProbeSample::default()
+        });
+    }
     columns.push(&ProbeSample {
         seq: 1,
         ts_ns: 90,

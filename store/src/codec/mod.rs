@@ -13,6 +13,7 @@ pub(crate) mod filter;
 mod log;
 mod probe;
 mod sample;
+mod stretch;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod format;
 pub use log::{LogColumns, LogReader, Needle};
 pub(crate) use probe::ProbeColumns;
 pub(crate) use sample::SampleColumns;
+pub(crate) use stretch::{Head, Instant, Section, Stretch, decode_head};
 
 use crate::{Error, Result};
 
@@ -38,7 +40,7 @@ pub const MAX_RAW_BYTES: usize = 256 << 20;
 pub const LIVE_LEVEL: i32 = 3;
 
 /// zstd level of chunks that are made of smaller ones when there is time.
-pub const COMPACT_LEVEL: i32 = 9;
+pub const COMPACT_LEVEL: i32 = 15;
 
 /// A chunk's bytes as they go into the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,13 +96,39 @@ pub fn encode_logs(columns: &LogColumns, level: i32) -> Result<Encoded> {
     Ok(Encoded { codec: LOG, raw_bytes, data: columns.encode(level)? })
 }
 
-pub(crate) fn encode_probes(columns: &ProbeColumns) -> Encoded {
-    let (raw_bytes, data) = columns.encode();
+/// The same chunk, its columns compressed at another level of zstd. Takes memory
+/// for one column at a time, however large the chunk is.
+///
+/// # Errors
+///
+/// If a column is damaged; what the columns say is not looked at.
+pub(crate) fn recompress(declared: Declared, data: &[u8], level: i32) -> Result<Encoded> {
+    let Declared { codec, raw_bytes, .. } = declared;
+    Ok(Encoded { codec, raw_bytes, data: columns::recompress(data, level)? })
+}
+
+/// Calls a function with the message of each row of a chunk.
+///
+/// # Errors
+///
+/// As [`decode_logs`].
+pub(crate) fn for_each_message(
+    declared: Declared,
+    data: &[u8],
+    each: impl FnMut(&[u8]),
+) -> Result<()> {
+    declared.expect(LOG)?;
+    log::for_each_message(declared, data, each)
+}
+
+/// Makes a chunk of probe samples, which lie one section after another.
+pub(crate) fn encode_probes(columns: &ProbeColumns, sections: &[Section], level: i32) -> Encoded {
+    let (raw_bytes, data) = columns.encode(sections, level);
     Encoded { codec: PROBE, raw_bytes, data }
 }
 
-pub(crate) fn encode_samples(columns: &SampleColumns) -> Encoded {
-    let (raw_bytes, data) = columns.encode();
+pub(crate) fn encode_samples(columns: &SampleColumns, level: i32) -> Encoded {
+    let (raw_bytes, data) = columns.encode(level);
     Encoded { codec: SAMPLE, raw_bytes, data }
 }
 
@@ -121,6 +149,11 @@ pub(crate) fn decode_probes(declared: Declared, data: &[u8]) -> Result<ProbeColu
 pub(crate) fn decode_samples(declared: Declared, data: &[u8]) -> Result<SampleColumns> {
     declared.expect(SAMPLE)?;
     SampleColumns::decode(declared, data)
+}
+
+/// How many of the first bytes of a probe chunk its head is, by what they say.
+pub(crate) fn head_length(data: &[u8]) -> Result<usize> {
+    columns::frame_length(data)
 }
 
 fn damaged(what: &str) -> Error {

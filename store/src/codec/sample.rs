@@ -1,7 +1,7 @@
 //! Codec 3: host samples as times, names and values.
 
 use super::columns::{FrameWriter, Frames, Texts, decode_steps, encode_steps};
-use super::{Declared, LIVE_LEVEL, damaged};
+use super::{Declared, damaged};
 use crate::Result;
 use crate::batch::HostSample;
 
@@ -20,10 +20,15 @@ impl SampleColumns {
         self.value.push(sample.value);
     }
 
-    pub(crate) fn append(&mut self, other: Self) {
-        self.ts_ns.extend(other.ts_ns);
-        self.name.append(&other.name);
-        self.value.extend(other.value);
+    /// Adds rows of another chunk.
+    pub(crate) fn extend(&mut self, from: &Self, rows: std::ops::Range<usize>) {
+        self.ts_ns.extend(&from.ts_ns[rows.clone()]);
+        self.name.extend(&from.name, rows.clone());
+        self.value.extend(&from.value[rows]);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ts_ns.len()
     }
 
     pub(crate) fn ts_ns(&self, row: usize) -> i64 {
@@ -38,10 +43,10 @@ impl SampleColumns {
         self.value[row]
     }
 
-    pub(super) fn encode(&self) -> (usize, Vec<u8>) {
+    pub(super) fn encode(&self, level: i32) -> (usize, Vec<u8>) {
         let values = self.value.iter().flat_map(|value| value.to_le_bytes()).collect();
         let columns = [encode_steps(&self.ts_ns), self.name.encode(), values];
-        let mut frames = FrameWriter::new(LIVE_LEVEL);
+        let mut frames = FrameWriter::new(level);
         columns.iter().for_each(|column: &Vec<u8>| frames.put(column));
         (columns.iter().map(Vec::len).sum(), frames.finish())
     }
@@ -71,7 +76,7 @@ mod tests {
         let mut columns = SampleColumns::default();
         columns.push(&HostSample { ts_ns: 5, name: "load1".into(), value: 0.25 });
         columns.push(&HostSample { ts_ns: 5, name: "load5".into(), value: f64::MAX });
-        let encoded = encode_samples(&columns);
+        let encoded = encode_samples(&columns, 3);
         let declared = Declared { codec: 3, row_count: 2, raw_bytes: encoded.raw_bytes };
         assert_eq!(decode_samples(declared, &encoded.data).expect("ours"), columns);
     }

@@ -1,11 +1,13 @@
 //! Table `damage`: chunks that queries so far could not decode.
 
 use std::ffi::{CStr, c_int};
+use std::sync::Arc;
 
 use rusqlite::Result;
 use rusqlite::vtab::Context;
 
 use super::list::ListTable;
+use super::plan::Filter;
 use crate::bundle::{Catalogue, Damage, display};
 use crate::time;
 
@@ -25,8 +27,8 @@ impl ListTable for Damages {
     )";
     type Row = Damage;
 
-    fn rows(catalogue: &Catalogue) -> Vec<Damage> {
-        catalogue.damage()
+    fn rows(catalogue: &Arc<Catalogue>, _: &Filter) -> impl Iterator<Item = Damage> + 'static {
+        catalogue.damage().into_iter()
     }
 
     fn column(_: &Catalogue, row: &Damage, column: c_int, context: &mut Context) -> Result<()> {

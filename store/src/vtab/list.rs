@@ -1,4 +1,5 @@
-//! Tables that are lists: they answer from what is known of chunks, and read none.
+//! Tables that are lists: they answer from what is known of chunks, and read
+//! little or nothing of them.
 #![expect(
     unsafe_code,
     reason = "rusqlite's virtual table traits are unsafe: their structs begin with SQLite's own, \
@@ -11,23 +12,30 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use rusqlite::vtab::{
-    Context, Filters, IndexInfo, Module, VTab, VTabConfig, VTabConnection, VTabCursor,
+    Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConfig, VTabConnection,
+    VTabCursor,
 };
-use rusqlite::{Connection, Result, ffi};
+use rusqlite::{Connection, Error, Result, ffi};
 
+use super::plan::{Comparison, Filter, Push};
 use crate::bundle::Catalogue;
 
-/// A table whose rows are all known when a query begins.
+/// A table whose rows come from an iterator.
 pub(crate) trait ListTable: 'static {
     /// Name in SQL.
     const NAME: &'static CStr;
     /// `CREATE TABLE` statement that declares the columns, each with a comment.
     const SCHEMA: &'static CStr;
+    /// Columns that, compared with `=`, help to choose rows, by number.
+    const PUSHES: &'static [(c_int, Push)] = &[];
     /// A row.
     type Row: 'static;
 
-    /// All rows, asked for once a scan.
-    fn rows(catalogue: &Catalogue) -> Vec<Self::Row>;
+    /// All rows that the filter lets through, asked for once a scan.
+    fn rows(
+        catalogue: &Arc<Catalogue>,
+        filter: &Filter,
+    ) -> impl Iterator<Item = Self::Row> + 'static;
 
     /// Gives column number `column` of a row to SQLite.
     fn column(
@@ -78,7 +86,25 @@ unsafe impl<'vtab, T: ListTable> VTab<'vtab> for Table<T> {
     }
 
     fn best_index(&self, info: &mut IndexInfo) -> Result<bool> {
-        info.set_estimated_cost(self.catalogue.chunks.len() as f64 + 100.0);
+        let mut plan = String::new();
+        let mut used = Vec::new();
+        for (at, constraint) in info.constraints().enumerate() {
+            let push = T::PUSHES.iter().position(|(column, _)| *column == constraint.column());
+            let is_equal = constraint.operator() == IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ;
+            // Texts under another collation are equal more often than we think.
+            if let Some(push) = push.filter(|_| is_equal && constraint.is_usable())
+                && info.collation(at)? == "BINARY"
+            {
+                plan.push(char::from(b'a' + push as u8));
+                used.push(at);
+            }
+        }
+        for (argument, at) in used.iter().enumerate() {
+            info.constraint_usage(*at).set_argv_index(argument as c_int + 1);
+        }
+        let share = 4_f64.powi(-(used.len() as i32));
+        info.set_estimated_cost((self.catalogue.chunks.len() as f64).mul_add(share, 100.0));
+        info.set_idx_str(&plan);
         Ok(true)
     }
 
@@ -86,8 +112,9 @@ unsafe impl<'vtab, T: ListTable> VTab<'vtab> for Table<T> {
         Ok(Cursor {
             base: ffi::sqlite3_vtab_cursor::default(),
             catalogue: self.catalogue.clone(),
-            rows: Vec::new(),
-            row: 0,
+            rows: Box::new(std::iter::empty()),
+            row: None,
+            number: 0,
         })
     }
 }
@@ -96,32 +123,43 @@ unsafe impl<'vtab, T: ListTable> VTab<'vtab> for Table<T> {
 struct Cursor<T: ListTable> {
     base: ffi::sqlite3_vtab_cursor,
     catalogue: Arc<Catalogue>,
-    rows: Vec<T::Row>,
-    row: usize,
+    rows: Box<dyn Iterator<Item = T::Row>>,
+    row: Option<T::Row>,
+    number: i64,
 }
 
 // SAFETY: `Cursor` is #[repr(C)] and begins with `sqlite3_vtab_cursor`.
 unsafe impl<T: ListTable> VTabCursor for Cursor<T> {
-    fn filter(&mut self, _: c_int, _: Option<&str>, _: &Filters<'_>) -> Result<()> {
-        self.rows = T::rows(&self.catalogue);
-        self.row = 0;
+    fn filter(&mut self, _: c_int, plan: Option<&str>, values: &Filters<'_>) -> Result<()> {
+        let mut filter = Filter::default();
+        for (step, value) in plan.unwrap_or_default().bytes().zip(values.iter()) {
+            let (_, push) = T::PUSHES[usize::from(step - b'a')];
+            filter.add(push, Comparison::Equal, value).map_err(Error::ModuleError)?;
+        }
+        self.rows = Box::new(T::rows(&self.catalogue, &filter));
+        self.number = 0;
+        self.row = self.rows.next();
         Ok(())
     }
 
     fn next(&mut self) -> Result<()> {
-        self.row += 1;
+        self.number += 1;
+        self.row = self.rows.next();
         Ok(())
     }
 
     fn eof(&self) -> bool {
-        self.row >= self.rows.len()
+        self.row.is_none()
     }
 
     fn column(&self, context: &mut Context, column: c_int) -> Result<()> {
-        T::column(&self.catalogue, &self.rows[self.row], column, context)
+        match &self.row {
+            Some(row) => T::column(&self.catalogue, row, column, context),
+            None => context.set_result(rusqlite::types::Null),
+        }
     }
 
     fn rowid(&self) -> Result<i64> {
-        Ok(self.row as i64)
+        Ok(self.number)
     }
 }

@@ -12,10 +12,11 @@ use rusqlite::Result;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::vtab::Context;
 
+use super::order::Ranks;
 use super::pattern::{Check, Pattern};
 use super::plan::Push;
 use super::scan::{Job, Opened, Task};
-use super::table::{ChunkTable, Row};
+use super::table::{ChunkTable, Row, TimeOrder};
 use crate::batch::{LineFlags, StreamKind};
 use crate::codec::{Declared, LogColumns, LogReader, Needle, filter};
 use crate::time;
@@ -65,6 +66,8 @@ impl ChunkTable for Log {
         (16, Push::StreamId),
     ];
     const TEXT: Option<u32> = Some(MESSAGE);
+    const ORDER: Option<TimeOrder<Lines>> =
+        Some(TimeOrder { columns: &[1, 2], ranks: |lines| std::mem::take(&mut lines.ranks) });
     type Chunk = Lines;
 
     fn open(task: &mut Task<'_>) -> crate::Result<Opened<Lines>> {
@@ -114,6 +117,8 @@ pub(super) struct Lines {
     /// Times and flags, with messages of no text.
     facts: Option<LogColumns>,
     text: OnceCell<Option<LogColumns>>,
+    /// Order of the rows, if they are shown by time.
+    ranks: Ranks,
 }
 
 impl Row<'_, Log> {
@@ -147,7 +152,7 @@ fn open(task: &mut Task<'_>) -> crate::Result<Opened<Lines>> {
     let filter = &request.filter;
     let all_in_time = job.runs.iter().all(|run| filter.has_times_of(run));
     let reads_rows = !all_in_time || filter.level.is_some() || !filter.patterns.is_empty();
-    if request.columns == 0 && !reads_rows {
+    if request.columns == 0 && !reads_rows && request.slice.is_none() {
         // Rows are only counted.
         return Ok(Opened { rows: job.rows().collect(), chunk: Lines::default() });
     }
@@ -173,7 +178,13 @@ fn open(task: &mut Task<'_>) -> crate::Result<Opened<Lines>> {
         return Ok(Opened { rows, chunk: Lines::default() });
     }
     let mut lines = leave_out_unmatched(&reader, &mut rows, &filter.patterns)?;
-    if lines.is_none() && request.shows_text() {
+    let mut ranks = Ranks::default();
+    if let Some(slice) = &request.slice {
+        ranks = slice.choose(job.chunk, &mut rows, reader.ts()?);
+        // The lines were those of all rows.
+        lines = None;
+    }
+    if lines.is_none() && request.shows_text() && request.slice.is_none() {
         lines = Some(reader.expand(&rows)?);
     }
     let facts = if lines.is_none() && request.names(FACTS) {
@@ -185,7 +196,7 @@ fn open(task: &mut Task<'_>) -> crate::Result<Opened<Lines>> {
         None
     };
     let text = lines.map_or_else(OnceCell::new, |lines| OnceCell::from(Some(lines)));
-    Ok(Opened { rows, chunk: Lines { declared: Some(declared), data, facts, text } })
+    Ok(Opened { rows, chunk: Lines { declared: Some(declared), data, facts, text, ranks } })
 }
 
 /// Whether the chunk's skip filter leaves it possible that a message holds the

@@ -10,7 +10,9 @@
 //! - in `probe`, `target`, `kind` and `url =`, `outcome = 'fail'` and `ok = 0`;
 //! - in `sample`, `family =`.
 //!
-//! `probe_stretch` is `probe` with samples in a row that ended alike as one row.
+//! `probe_stretch` is `probe` with samples in a row that ended alike as one row. It
+//! reads the heads of chunks only, and knows `node`, `target`, `kind`, `url` and
+//! `stream_id =`.
 //!
 //! NOT LIKE, LIKE with ESCAPE, conditions joined by OR, functions and other
 //! collations are not: their answers are right and take a scan.
@@ -38,8 +40,11 @@ mod pattern;
 mod plan;
 mod probe;
 mod probe_stretch;
+mod raw;
+mod stretches;
 mod sample;
 mod scan;
+mod order;
 mod summary;
 mod table;
 
@@ -63,10 +68,12 @@ pub(crate) fn register(
     )?;
     table::register::<log::Log>(connection, catalogue)?;
     table::register::<probe::Probe>(connection, catalogue)?;
-    table::register::<probe_stretch::ProbeStretch>(connection, catalogue)?;
+    list::register::<probe_stretch::ProbeStretch>(connection, catalogue)?;
     table::register::<sample::Sample>(connection, catalogue)?;
     list::register::<summary::LogChunk>(connection, catalogue)?;
     list::register::<summary::LogStats>(connection, catalogue)?;
+    list::register::<raw::RawChunk>(connection, catalogue)?;
+    list::register::<raw::RawChunkRun>(connection, catalogue)?;
     list::register::<damage::Damages>(connection, catalogue)?;
     function::register(connection)
 }

@@ -62,7 +62,7 @@ impl ChunkTable for Probe {
         let columns = codec::decode_probes(task.meta().declared, &task.data()?)?;
         let is_wanted = |row: &u32| {
             let row = *row as usize;
-            filter.has_time(columns.ts_ns(row))
+            filter.has_time(columns.instant(row).ts_ns)
                 && (!filter.failed_only || columns.outcome(row) == ProbeOutcome::Fail)
         };
         Ok(Opened { rows: task.job.rows().filter(is_wanted).collect(), chunk: columns })
@@ -75,12 +75,12 @@ impl ChunkTable for Probe {
         let number = |number: Option<u64>| number.map(|n| n as i64);
         match column {
             0 => context.set_result(&*stream.node),
-            1 => context.set_result(time::format_ns(columns.ts_ns(at))),
-            2 => context.set_result(columns.ts_ns(at)),
+            1 => context.set_result(time::format_ns(columns.instant(at).ts_ns)),
+            2 => context.set_result(columns.instant(at).ts_ns),
             3 => context.set_result(stream.name.as_str()),
             4 => context.set_result(stream.text("kind")),
             5 => context.set_result(stream.text("url")),
-            6 => context.set_result(columns.seq(at)),
+            6 => context.set_result(columns.instant(at).seq),
             7 => context.set_result(columns.outcome(at).as_str()),
             8 => context.set_result(match columns.outcome(at) {
                 ProbeOutcome::Ok => Some(1),
@@ -96,8 +96,8 @@ impl ChunkTable for Probe {
             15 => context.set_result(number(columns.tcp_us(at))),
             16 => context.set_result(number(columns.tls_us(at))),
             17 => context.set_result(number(columns.http_us(at))),
-            18 => context.set_result(number(columns.duration_us(at))),
-            19 => context.set_result(columns.mono_ns(at)),
+            18 => context.set_result(columns.duration_us(at) as i64),
+            19 => context.set_result(columns.instant(at).mono_ns),
             20 => context.set_result(stream.integer("interval_ns")),
             21 => context.set_result(stream.integer("timeout_ns")),
             22 => context.set_result(batch.and_then(|batch| text(&batch.boot_id))),

@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::order::Slice;
 use super::plan::Filter;
 use crate::bundle::{Catalogue, ChunkMeta, RunMeta};
 use crate::codec::filter;
@@ -57,6 +58,9 @@ pub(crate) struct Request {
     /// Whether texts of messages are shown, and not only searched. SQLite tells
     /// of both alike, so this is found out from the first row.
     pub(crate) shows_text: AtomicBool,
+    /// The rows to give of each chunk if rows are shown in the order of their
+    /// times; all of them if not.
+    pub(crate) slice: Option<Slice>,
 }
 
 impl Request {
@@ -168,6 +172,11 @@ impl<C: Send + 'static> Scan<C> {
             })
             .collect();
         Self { lanes, jobs: total, taken: 0 }
+    }
+
+    /// How many chunks were read so far, or could not be.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken
     }
 
     /// The next chunk that could be read, `None` after the last.

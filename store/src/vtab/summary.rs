@@ -2,12 +2,14 @@
 //! when, without reading one.
 
 use std::ffi::{CStr, c_int};
+use std::sync::Arc;
 
 use rusqlite::Result;
 use rusqlite::vtab::Context;
 
 use super::list::ListTable;
 use super::log::Log;
+use super::plan::Filter;
 use super::table::ChunkTable;
 use crate::bundle::{Catalogue, ChunkMeta, RunMeta, StreamMeta};
 use crate::time;
@@ -78,10 +80,11 @@ impl ListTable for LogChunk {
     )";
     type Row = Run;
 
-    fn rows(catalogue: &Catalogue) -> Vec<Run> {
+    fn rows(catalogue: &Arc<Catalogue>, _: &Filter) -> impl Iterator<Item = Run> + 'static {
         log_chunks(catalogue)
             .flat_map(|(chunk, meta)| meta.runs.iter().map(move |run| Run { chunk, meta: *run }))
-            .collect()
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     fn column(
@@ -137,7 +140,7 @@ impl ListTable for LogStats {
     )";
     type Row = Stats;
 
-    fn rows(catalogue: &Catalogue) -> Vec<Stats> {
+    fn rows(catalogue: &Arc<Catalogue>, _: &Filter) -> impl Iterator<Item = Stats> + 'static {
         let mut last_chunk = vec![usize::MAX; catalogue.streams.len()];
         let mut all: Vec<Stats> = (0..catalogue.streams.len())
             .map(|stream| Stats {
@@ -159,7 +162,7 @@ impl ListTable for LogStats {
             }
         }
         all.retain(|stats| stats.chunk_count > 0);
-        all
+        all.into_iter()
     }
 
     fn column(

@@ -18,6 +18,7 @@ use rusqlite::vtab::{
 };
 use rusqlite::{Connection, Error, Result, ffi};
 
+use super::order::{Direction, Ordered, Ranks};
 use super::pattern;
 use super::plan::{Comparison, Filter, Push};
 use super::scan::{Done, Opened, Request, Scan, Task};
@@ -35,6 +36,20 @@ const NAMED: u64 = (1 << 30) - 1;
 /// Bit that says that messages are shown, because nothing else needs them.
 const SHOWS_TEXT: u64 = 1 << 30;
 
+/// Steps of a plan that say that rows are to come in the order of their times.
+const ASCENDING: [u8; 2] = *b"!A";
+const DESCENDING: [u8; 2] = *b"!D";
+
+/// How a table gives its rows in the order of their times.
+pub(crate) struct TimeOrder<C> {
+    /// Columns that have this order.
+    pub(crate) columns: &'static [c_int],
+    /// Takes out of a chunk the order that [`Slice::choose`] found.
+    ///
+    /// [`Slice::choose`]: super::order::Slice::choose
+    pub(crate) ranks: fn(&mut C) -> Ranks,
+}
+
 /// A table over the chunks of some kinds of streams.
 pub(crate) trait ChunkTable: 'static {
     /// Name in SQL.
@@ -45,6 +60,8 @@ pub(crate) trait ChunkTable: 'static {
     const KINDS: &'static [StreamKind];
     /// Number of the column that patterns are asked of, if there is one.
     const TEXT: Option<u32> = None;
+    /// How rows come in the order of their times, if they can.
+    const ORDER: Option<TimeOrder<Self::Chunk>> = None;
     /// Columns that help to choose chunks, by number.
     const PUSHES: &'static [(c_int, Push)];
     /// What of a chunk stays until its rows were shown.
@@ -149,6 +166,14 @@ unsafe impl<'vtab, T: ChunkTable> VTab<'vtab> for Table<T> {
                 shows_text &= !comparison.is_owned();
             }
         }
+        if let Some(direction) = T::ORDER.and_then(|order| direction(info, &order)) {
+            info.set_order_by_consumed(true);
+            let step = match direction {
+                Direction::Ascending => ASCENDING,
+                Direction::Descending => DESCENDING,
+            };
+            plan.extend(step.map(char::from));
+        }
         for (argument, (at, is_owned)) in used.iter().enumerate() {
             let mut usage = info.constraint_usage(*at);
             usage.set_argv_index(argument as c_int + 1);
@@ -171,10 +196,7 @@ unsafe impl<'vtab, T: ChunkTable> VTab<'vtab> for Table<T> {
             base: ffi::sqlite3_vtab_cursor::default(),
             catalogue: self.catalogue.clone(),
             request: None,
-            scan: None,
-            chunk: None,
-            run: 0,
-            nth: 0,
+            rows: Rows::None,
         })
     }
 }
@@ -203,37 +225,69 @@ fn comparison(info: &IndexInfo, at: usize, operator: &IndexConstraintOp) -> Opti
     })
 }
 
+/// The order by time that is asked for, if but the first rows are: all of them
+/// SQLite sorts faster. `max(ts)` asks for the order as well, and stops after one
+/// row without saying so; it can be told by naming nothing but the time.
+fn direction<C>(info: &IndexInfo, order: &TimeOrder<C>) -> Option<Direction> {
+    let mut terms = info.order_bys();
+    let (term, None) = (terms.next()?, terms.next()) else { return None };
+    if !order.columns.contains(&term.column()) {
+        return None;
+    }
+    let has_limit = info.constraints().any(|constraint| {
+        constraint.operator() == IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LIMIT
+    });
+    let names_time_alone = info.col_used() == 1 << term.column();
+    let direction =
+        if term.is_order_by_desc() { Direction::Descending } else { Direction::Ascending };
+    (has_limit || names_time_alone).then_some(direction)
+}
+
 #[repr(C)]
 struct Cursor<T: ChunkTable> {
     base: ffi::sqlite3_vtab_cursor,
     catalogue: Arc<Catalogue>,
     request: Option<Arc<Request>>,
-    scan: Option<Scan<T::Chunk>>,
-    chunk: Option<Done<T::Chunk>>,
-    /// Position in the runs of the chunk's job.
-    run: usize,
+    rows: Rows<T::Chunk>,
+}
+
+/// Where rows come from.
+enum Rows<C> {
+    None,
+    /// In the order of chunks.
+    Plain(Plain<C>),
+    /// In the order of their times.
+    Ordered(Box<Ordered<C>>),
+}
+
+/// Rows in the order of chunks, and within them as they lie.
+struct Plain<C> {
+    scan: Scan<C>,
+    chunk: Option<Done<C>>,
     /// Position in the rows of the chunk.
     nth: usize,
 }
 
-impl<T: ChunkTable> Cursor<T> {
+impl<C: Send + 'static> Plain<C> {
     /// Moves on to the first row at or after the current place.
     fn settle(&mut self) {
-        loop {
-            if let Some(Done { job, opened }) = &self.chunk
-                && let Some(row) = opened.rows.get(self.nth)
-            {
-                let is_past = |run: &RunMeta| run.first_row + run.row_count <= *row as usize;
-                while job.runs.get(self.run).is_some_and(is_past) {
-                    self.run += 1;
-                }
-                return;
-            }
-            self.chunk = self.scan.as_mut().and_then(Scan::next);
-            (self.run, self.nth) = (0, 0);
+        while self.chunk.as_ref().is_none_or(|done| self.nth >= done.opened.rows.len()) {
+            self.chunk = self.scan.next();
+            self.nth = 0;
             if self.chunk.is_none() {
                 return;
             }
+        }
+    }
+}
+
+impl<T: ChunkTable> Cursor<T> {
+    /// The chunk of the current row, and which of its rows it is.
+    fn current(&self) -> Option<(&Done<T::Chunk>, usize)> {
+        match &self.rows {
+            Rows::None => None,
+            Rows::Plain(plain) => plain.chunk.as_ref().map(|done| (done, plain.nth)),
+            Rows::Ordered(ordered) => ordered.current(),
         }
     }
 }
@@ -247,52 +301,87 @@ unsafe impl<T: ChunkTable> VTabCursor for Cursor<T> {
             let (_, push) = T::PUSHES[usize::from(step[0] - b'a')];
             filter.add(push, Comparison::parse(step[1]), value).map_err(Error::ModuleError)?;
         }
+        let direction = match steps.last() {
+            Some(&ASCENDING) => Some(Direction::Ascending),
+            Some(&DESCENDING) => Some(Direction::Descending),
+            _ => None,
+        };
         let kinds: Vec<&str> = T::KINDS.iter().map(|kind| kind.as_str()).collect();
         let jobs = filter.jobs(&self.catalogue, &kinds);
         let named = named as u64;
+        let columns = named & NAMED;
+        if let (Some(direction), Some(order)) = (direction, T::ORDER) {
+            let wanted = (filter, columns, direction);
+            let mut ordered = Ordered::start(&self.catalogue, jobs, wanted, T::open, order.ranks);
+            ordered.next();
+            self.rows = Rows::Ordered(Box::new(ordered));
+            return Ok(());
+        }
         let request = Arc::new(Request {
             filter,
-            columns: named & NAMED,
+            columns,
             shows_text: AtomicBool::new(named & SHOWS_TEXT != 0),
+            slice: None,
         });
-        self.scan = Some(Scan::start(&self.catalogue, jobs, &request, T::open));
+        let scan = Scan::start(&self.catalogue, jobs, &request, T::open);
+        let mut first = Plain { scan, chunk: None, nth: 0 };
+        first.settle();
+        self.rows = Rows::Plain(first);
         self.request = Some(request);
-        self.chunk = None;
-        self.settle();
         Ok(())
     }
 
     fn next(&mut self) -> Result<()> {
-        self.nth += 1;
-        self.settle();
+        match &mut self.rows {
+            Rows::None => {}
+            Rows::Plain(plain) => {
+                plain.nth += 1;
+                plain.settle();
+            }
+            Rows::Ordered(ordered) => {
+                ordered.next();
+            }
+        }
         Ok(())
     }
 
     fn eof(&self) -> bool {
-        self.chunk.is_none()
+        self.current().is_none()
     }
 
     fn column(&self, context: &mut Context, column: c_int) -> Result<()> {
-        let (Some(Done { job, opened }), Some(request)) = (&self.chunk, &self.request) else {
+        let request = match &self.rows {
+            Rows::Ordered(ordered) => Some(ordered.request()),
+            _ => self.request.as_deref(),
+        };
+        let (Some((Done { job, opened }, nth)), Some(request)) = (self.current(), request) else {
             return context.set_result(rusqlite::types::Null);
         };
+        let run = run_of(&job.runs, opened.rows[nth]);
         let row = Row {
             catalogue: &self.catalogue,
-            stream: &self.catalogue.streams[job.runs[self.run].stream],
-            batch_id: job.runs[self.run].batch_id,
+            stream: &self.catalogue.streams[run.stream],
+            batch_id: run.batch_id,
             request,
             number: job.chunk,
             chunk: &opened.chunk,
             rows: &opened.rows,
-            nth: self.nth,
+            nth,
         };
         T::column(&row, column, context)
     }
 
     fn rowid(&self) -> Result<i64> {
-        let row = |done: &Done<T::Chunk>| {
-            (done.job.chunk as i64) << ROW_BITS | i64::from(done.opened.rows[self.nth])
+        let row = |(done, nth): (&Done<T::Chunk>, usize)| {
+            (done.job.chunk as i64) << ROW_BITS | i64::from(done.opened.rows[nth])
         };
-        Ok(self.chunk.as_ref().map_or(0, row))
+        Ok(self.current().map_or(0, row))
     }
+}
+
+/// The run that a row is in.
+fn run_of(runs: &[RunMeta], row: u32) -> &RunMeta {
+    let after = |run: &RunMeta| run.first_row + run.row_count <= row as usize;
+    // A job's rows are all in its runs.
+    &runs[runs.partition_point(after)]
 }

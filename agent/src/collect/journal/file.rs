@@ -53,6 +53,12 @@ pub(crate) struct Header {
     pub(crate) entry_count: u64,
     /// Wall clock of the first entry, microseconds since 1970; 0 if there is none.
     pub(crate) first_realtime_us: u64,
+    /// Names the sequence that its entries are numbered in, over many files.
+    pub(crate) seqnum_id: [u8; 16],
+    /// Number of its first entry in that sequence.
+    pub(crate) first_seqnum: u64,
+    /// Number of its last entry.
+    pub(crate) last_seqnum: u64,
     entry_array_offset: u64,
     is_compact: bool,
 }
@@ -82,10 +88,15 @@ impl Header {
         }
         let mut file_id = [0; 16];
         file_id.copy_from_slice(&bytes[24..40]);
+        let mut seqnum_id = [0; 16];
+        seqnum_id.copy_from_slice(&bytes[72..88]);
         Ok(Self {
             file_id,
             entry_count: u64_at(&bytes, 152),
             first_realtime_us: u64_at(&bytes, 184),
+            seqnum_id,
+            first_seqnum: u64_at(&bytes, 168),
+            last_seqnum: u64_at(&bytes, 160),
             entry_array_offset: u64_at(&bytes, 176),
             is_compact: incompatible & INCOMPATIBLE_COMPACT != 0,
         })

@@ -191,6 +191,66 @@ fn a_poll_goes_on_where_the_last_one_ended() {
 }
 
 #[test]
+fn a_new_process_goes_on_where_the_last_one_committed() {
+    let Some(node) = Node::new() else { return };
+    let wide = || ServiceLogs::default().with_window(Duration::MAX);
+    let mut positions = Positions::default();
+    let mut entries = Entries::default();
+    entries.unit("kubelet.service", "one");
+    node.write("system.journal", &entries);
+    let mut texts = Vec::new();
+    for (round, text) in ["two", "three", "four"].into_iter().enumerate() {
+        let mut collector = wide();
+        collector.resume(&positions);
+        texts.extend(node.poll_and_commit(&mut collector, &mut positions).0);
+        let mut entries = Entries::default();
+        // The clock is set back by a day before the process ends.
+        let ago_us = round as u64 * 86_400_000_000;
+        entries.add_at(
+            START_US - ago_us,
+            &[("_SYSTEMD_UNIT", b"kubelet.service"), ("MESSAGE", text.as_bytes())],
+        );
+        if round == 1 {
+            std::fs::rename(node.file("system.journal"), node.file("system@1.journal"))
+                .expect("renamed");
+        }
+        node.write("system.journal", &entries);
+    }
+    let mut collector = ServiceLogs::default().with_window(Duration::ZERO);
+    collector.resume(&positions);
+    texts.extend(node.poll_and_commit(&mut collector, &mut positions).0);
+    assert_eq!(texts, [&b"one"[..], b"two", b"three", b"four"]);
+    assert_eq!(positions.len(), 2);
+}
+
+#[test]
+fn what_journald_removed_before_it_was_read_is_counted() {
+    let Some(node) = Node::new() else { return };
+    let mut entries = Entries::default();
+    entries.unit("kubelet.service", "one");
+    node.write("system.journal", &entries);
+    let mut positions = Positions::default();
+    let mut collector = ServiceLogs::default().with_window(Duration::MAX);
+    collector.resume(&positions);
+    node.poll_and_commit(&mut collector, &mut positions);
+    // Entries 2 to 9 come and go with the file; another one begins with the tenth.
+    node.write("other.journal", &entries);
+    let mut bytes = std::fs::read(node.file("other.journal")).expect("a file");
+    let known = std::fs::read(node.file("system.journal")).expect("a file");
+    bytes[72..88].copy_from_slice(&known[72..88]);
+    bytes[160..168].copy_from_slice(&10_u64.to_le_bytes());
+    bytes[168..176].copy_from_slice(&10_u64.to_le_bytes());
+    std::fs::write(node.file("other.journal"), bytes).expect("a file");
+    std::fs::remove_file(node.file("system.journal")).expect("removed");
+    let (texts, debug) = node.poll_and_commit(&mut collector, &mut positions);
+    assert_eq!(texts, [b"one"]);
+    assert!(debug.contains("kind: Dropped, amount: Some(8), unit: Some(\"entries\")"), "{debug}");
+    assert_eq!(positions.len(), 1, "the file that is gone is forgotten");
+    let (texts, debug) = node.poll_and_commit(&mut collector, &mut positions);
+    assert!(texts.is_empty() && !debug.contains("Dropped"), "{debug}");
+}
+
+#[test]
 fn a_window_leaves_out_what_is_older_and_says_how_much() {
     let Some(node) = Node::new() else { return };
     let now_us = node.host.now_ns() as u64 / 1000;

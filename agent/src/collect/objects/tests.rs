@@ -6,8 +6,9 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
 use periscope_store::batch::Mask;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::record::whole_object;
 use super::*;
 use crate::kube_client::fake::{Answer, Asked, FakeServer, kubeconfig, list, node, quick};
 

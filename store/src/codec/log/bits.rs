@@ -18,7 +18,7 @@ const LARGE: u8 = 192;
 
 /// Writes numbers.
 #[derive(Debug, Default)]
-pub(super) struct NumberWriter {
+pub(in crate::codec) struct NumberWriter {
     codes: Vec<u8>,
     bits: Vec<u8>,
     pending: u64,
@@ -26,7 +26,7 @@ pub(super) struct NumberWriter {
 }
 
 impl NumberWriter {
-    pub(super) fn put(&mut self, value: u64) {
+    pub(in crate::codec) fn put(&mut self, value: u64) {
         if value < SMALL {
             self.codes.push(value as u8);
             return;
@@ -42,7 +42,7 @@ impl NumberWriter {
         }
     }
 
-    pub(super) fn put_signed(&mut self, value: i64) {
+    pub(in crate::codec) fn put_signed(&mut self, value: i64) {
         self.put(zigzag(value));
     }
 
@@ -58,7 +58,7 @@ impl NumberWriter {
     }
 
     /// The code column and the bit column; unused bits of the last byte are 0.
-    pub(super) fn finish(mut self) -> (Vec<u8>, Vec<u8>) {
+    pub(in crate::codec) fn finish(mut self) -> (Vec<u8>, Vec<u8>) {
         let bytes = self.pending_count.div_ceil(8) as usize;
         self.bits.extend_from_slice(&self.pending.to_le_bytes()[..bytes]);
         (self.codes, self.bits)
@@ -66,24 +66,24 @@ impl NumberWriter {
 }
 
 /// Bits that [`NumberWriter`] spends on a number, for choosing between ways.
-pub(super) fn bit_cost(value: u64) -> u64 {
+pub(in crate::codec) fn bit_cost(value: u64) -> u64 {
     u64::from(u64::BITS - value.leading_zeros())
 }
 
 /// Reads numbers, checking that there are some.
 #[derive(Debug)]
-pub(super) struct NumberReader<'a> {
+pub(in crate::codec) struct NumberReader<'a> {
     codes: &'a [u8],
     bits: &'a [u8],
     bit: usize,
 }
 
 impl<'a> NumberReader<'a> {
-    pub(super) fn new(codes: &'a [u8], bits: &'a [u8]) -> Self {
+    pub(in crate::codec) fn new(codes: &'a [u8], bits: &'a [u8]) -> Self {
         Self { codes, bits, bit: 0 }
     }
 
-    pub(super) fn next(&mut self) -> Result<u64> {
+    pub(in crate::codec) fn next(&mut self) -> Result<u64> {
         let (code, rest) =
             self.codes.split_first().ok_or_else(|| damaged("a number column ends too early"))?;
         self.codes = rest;
@@ -99,7 +99,7 @@ impl<'a> NumberReader<'a> {
         Ok(1 << top | low)
     }
 
-    pub(super) fn next_signed(&mut self) -> Result<i64> {
+    pub(in crate::codec) fn next_signed(&mut self) -> Result<i64> {
         self.next().map(unzigzag)
     }
 
@@ -122,7 +122,7 @@ impl<'a> NumberReader<'a> {
     }
 
     /// Checks that all numbers were read.
-    pub(super) fn end(&self) -> Result<()> {
+    pub(in crate::codec) fn end(&self) -> Result<()> {
         if self.codes.is_empty() && self.bit.div_ceil(8) == self.bits.len() {
             Ok(())
         } else {

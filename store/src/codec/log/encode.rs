@@ -1,6 +1,8 @@
 //! Writes a log chunk: splits every message, then lays values out by column.
 
 use super::bits::NumberWriter;
+use super::follow::Path;
+use super::ids;
 use super::intern::Interner;
 use super::split::{Splitter, Values};
 use super::template::{Layout, StringList, Templates};
@@ -14,6 +16,12 @@ use crate::codec::columns::{FrameWriter, put_varint};
 
 /// Template numbers below this have a code byte of their own.
 const SHORT_NUMBERS: u32 = super::LONG_TEMPLATE as u32 - 1;
+
+/// Beginnings of messages that are told apart.
+const BEGINNINGS: usize = 1 << 10;
+
+/// Templates of fewer rows are not worth a path.
+const MIN_FOLLOWED: u32 = 2;
 
 /// Frames of a chunk that holds these rows.
 pub(super) fn encode(columns: &LogColumns, level: i32) -> Result<Vec<u8>> {
@@ -44,6 +52,8 @@ struct Shape {
     varying: u64,
     /// Template of the row that came after its latest row.
     follower: u32,
+    /// Made when it is followed for the first time.
+    path: Option<Path>,
 }
 
 impl Shape {
@@ -59,6 +69,8 @@ struct Rows {
     values: Values,
     templates: Interner,
     shapes: Vec<Shape>,
+    /// Template of the latest message whose beginning has this hash.
+    alike: Vec<u32>,
     split: Vec<Row>,
 }
 
@@ -68,15 +80,20 @@ impl Rows {
         // guess for this one, for its template as for its strings.
         let before = self.split.last().map(|row| row.template as usize);
         let guess = before.map_or(0, |before| self.shapes[before].follower);
-        let guessed_values = self.shapes.get(guess as usize).map_or(0, |shape| shape.latest_value);
         let first_value = self.values.list.len() as u32;
-        self.splitter.split(ts_ns, message, &mut self.values, guessed_values as usize);
-        let template =
-            if before.is_some() && self.templates.get(guess as usize) == self.splitter.template {
-                guess
-            } else {
-                self.templates.intern(&self.splitter.template)
-            };
+        let beginning = beginning(message);
+        let other_guess = self.alike.get(beginning).copied().unwrap_or(guess);
+        let template = if self.follow(guess, ts_ns, message) {
+            guess
+        } else if other_guess != guess && self.follow(other_guess, ts_ns, message) {
+            other_guess
+        } else {
+            let values = self.shapes.get(guess as usize).map_or(0, |shape| shape.latest_value);
+            self.splitter.split(ts_ns, message, &mut self.values, values as usize);
+            self.templates.intern(&self.splitter.template)
+        };
+        self.alike.resize(BEGINNINGS, u32::MAX);
+        self.alike[beginning] = template;
         if let Some(shape) = self.shapes.get_mut(template as usize) {
             let first = &self.values.list[shape.first_value as usize..];
             let these = &self.values.list[first_value as usize..];
@@ -92,12 +109,26 @@ impl Rows {
                 latest_value: first_value,
                 varying: 0,
                 follower: template,
+                path: None,
             });
         }
         if let Some(before) = before {
             self.shapes[before].follower = template;
         }
         self.split.push(Row { template, first_value });
+    }
+
+    /// Splits a message along a template that it may have. Tells whether it has.
+    fn follow(&mut self, template: u32, ts_ns: i64, message: &[u8]) -> bool {
+        let Some(shape) = self.shapes.get_mut(template as usize) else { return false };
+        if shape.row_count < MIN_FOLLOWED {
+            return false;
+        }
+        let text = self.templates.get(template as usize);
+        let path = shape.path.get_or_insert_with(|| Path::new(text));
+        let latest = shape.latest_value as usize;
+        let calendar = &mut self.splitter.calendar;
+        path.follow(text, ts_ns, message, calendar, &mut self.values, latest)
     }
 
     fn finish(self, columns: &LogColumns, level: i32) -> Result<Vec<u8>> {
@@ -109,7 +140,7 @@ impl Rows {
         let (strings, numbers) = self.gather(&templates, &layout, &kept);
 
         let mut string_out = StringWriter::default();
-        let mut dictionary = Vec::new();
+        let (mut dictionary, mut packed_ids) = (Vec::new(), Vec::new());
         let mut known = vec![u32::MAX; self.values.strings.len()];
         let mut ways = Vec::new();
         let mut number_out = NumberWriter::default();
@@ -117,7 +148,8 @@ impl Rows {
             let range = layout.starts[column]..layout.starts[column] + layout.lengths[column];
             match *placeholder {
                 STRING => string_out.put(&strings[range], &mut known, |string| {
-                    dictionary.extend_from_slice(self.values.strings.get(string));
+                    let string = self.values.strings.get(string);
+                    ids::put(&mut dictionary, &mut packed_ids, string);
                     dictionary.push(END);
                 }),
                 FLOAT => encode_floats(&numbers[range], &mut ways, &mut number_out),
@@ -141,6 +173,7 @@ impl Rows {
         frames.put(&head);
         frames.put(list.text());
         frames.put(&dictionary);
+        frames.put(&packed_ids);
         frames.put(&whole_lengths);
         frames.put(&self.values.whole);
         frames.put(&template_codes);
@@ -232,6 +265,15 @@ impl Rows {
         }
         (codes, numbers)
     }
+}
+
+/// A hash of where klog has the line of source, by which its messages are told
+/// apart.
+fn beginning(message: &[u8]) -> usize {
+    let text = message.get(30..).and_then(|text| text.first_chunk()).copied();
+    let hash = u128::from_le_bytes(text.unwrap_or_default());
+    let folded = (hash >> 64) as u64 ^ (hash as u64).rotate_left(29);
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize % BEGINNINGS
 }
 
 /// One byte if all are that one.

@@ -9,8 +9,8 @@
 //!
 //! `store/FORMAT.md` has the layout, byte by byte. The steps, in order of flow:
 //! [`scan`] finds where variables can be, [`split`] takes them out (with
-//! [`stamp`] for times and [`hexdump`]), [`encode`] lays them out as columns
-//! ([`values`], [`times`], [`bits`]); [`parts`] opens columns again, no more of
+//! [`stamp`] for times and [`hexdump`]), quicker where [`follow`] can, [`encode`] lays them out as columns
+//! ([`values`], [`times`], [`bits`], [`ids`]); [`parts`] opens columns again, no more of
 //! them than needed, [`expand`] prints rows, [`search`] finds them ([`straddle`]
 //! across the edges of variables).
 
@@ -22,10 +22,12 @@ mod stamp;
 mod hexdump;
 mod intern;
 mod split;
+mod follow;
 
-mod bits;
+pub(super) mod bits;
 mod values;
 mod times;
+mod ids;
 mod template;
 mod encode;
 
@@ -66,6 +68,10 @@ const MAX_MESSAGE_SLOTS: usize = 1 << 10;
 /// Values that one chunk may have: what a reader needs memory for, eight bytes
 /// each. Messages beyond are text.
 const MAX_VALUES: usize = 1 << 24;
+
+/// Longer messages are stored whole. What makes them long is data and no
+/// sentence, and splitting takes memory for each variable.
+const MAX_SPLIT_BYTES: usize = 1 << 20;
 
 /// Code of the next template that no row had before.
 const NEW_TEMPLATE: u8 = 0;
@@ -165,6 +171,23 @@ impl LogColumns {
     pub(super) fn decode(declared: Declared, data: &[u8]) -> Result<Self> {
         LogReader::open(declared, data)?.expand_all()
     }
+}
+
+/// Calls a function with the message of each row; holds one of them at a time.
+pub(super) fn for_each_message(
+    declared: Declared,
+    data: &[u8],
+    mut each: impl FnMut(&[u8]),
+) -> Result<()> {
+    let parts = parts::Parts::open(declared, data)?;
+    let mut printer = expand::Printer::new(&parts)?;
+    let mut text = Vec::new();
+    for _ in 0..parts.row_count {
+        text.clear();
+        printer.print(&mut text)?;
+        each(&text);
+    }
+    printer.end()
 }
 
 /// Prints a decimal number.

@@ -88,7 +88,7 @@ impl Needle {
         if self.bytes.is_empty() {
             return (from <= haystack.len()).then_some(from);
         }
-        if haystack.len() < 32 + self.bytes.len() {
+        if haystack.len() < simd::MARGIN + self.bytes.len() {
             return self.find_portable(haystack, from);
         }
         match simd::find(haystack, from, &self.probe, |at| self.is_at(haystack, at)) {

@@ -7,6 +7,7 @@
 use std::cell::OnceCell;
 
 use super::bits::NumberReader;
+use super::ids;
 use super::template::{Layout, StringList, Templates};
 use super::times::{self, TimeCoding};
 use super::values::{StringReader, decode_floats, decode_integers};
@@ -50,6 +51,7 @@ pub(super) struct Parts<'a> {
 struct FrameTable<'a> {
     templates: Frame<'a>,
     dictionary: Frame<'a>,
+    packed_ids: Frame<'a>,
     whole_lengths: Frame<'a>,
     whole: Frame<'a>,
     template_codes: Frame<'a>,
@@ -118,6 +120,7 @@ impl<'a> Parts<'a> {
         let table = FrameTable {
             templates: next()?,
             dictionary: next()?,
+            packed_ids: next()?,
             whole_lengths: next()?,
             whole: next()?,
             template_codes: next()?,
@@ -167,7 +170,9 @@ impl<'a> Parts<'a> {
     pub(super) fn dictionary(&self) -> Result<&StringList> {
         once(&self.dictionary, || {
             let most = self.text_bytes + self.string_count;
-            StringList::new(open(&self.frames.dictionary, most)?, self.string_count)
+            let text = open(&self.frames.dictionary, most)?;
+            let packed = open(&self.frames.packed_ids, self.text_bytes)?;
+            StringList::new(ids::unpack(text, &packed, most)?, self.string_count)
         })
     }
 

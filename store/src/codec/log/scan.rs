@@ -116,6 +116,12 @@ const CLASSES: [u8; 256] = {
     classes
 };
 
+/// Whether a byte can be part of a token.
+#[inline]
+pub(super) fn is_token(byte: u8) -> bool {
+    CLASSES[usize::from(byte)] & NO_TOKEN == 0
+}
+
 /// The portable twin of [`simd::classify`].
 fn classify(message: &[u8], blocks: &mut [Block]) -> bool {
     let mut special = false;

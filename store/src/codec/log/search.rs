@@ -3,9 +3,9 @@
 
 use super::expand::Printer;
 use super::needle::Needle;
-use super::parts::Parts;
+use super::parts::{Parts, Slots};
 use super::straddle::{Straddle, Verdict};
-use super::template::StringList;
+use super::template::{Slot, StringList};
 use super::{CLOCK, HEXDUMP, ISO, LogColumns, STRING, WHOLE};
 use crate::Result;
 use crate::codec::{Declared, LOG};
@@ -160,11 +160,9 @@ impl<'a> LogReader<'a> {
         let rows = self.parts.rows()?;
         let has = |wanted| verdicts.contains(&wanted);
         let mut values = Values::default();
-        if has(Verdict::Strings) || has(Verdict::Hexdump) || has(Verdict::Whole) {
-            values.next.clone_from(&self.parts.slots()?.layout.starts);
-        }
         if has(Verdict::Strings) {
             values.strings = self.parts.strings()?;
+            values.holds_needle = holds_needle;
         }
         if has(Verdict::Hexdump) {
             values.hexdumps = hexdumps_with(needle, self.parts.hexdump()?);
@@ -174,30 +172,61 @@ impl<'a> LogReader<'a> {
             let count = self.parts.slots()?.layout.whole;
             values.whole = (0..count).map(|number| needle.is_in(whole.get(number))).collect();
         }
+        let walks = if has(Verdict::Strings) || has(Verdict::Hexdump) || has(Verdict::Whole) {
+            values.walks(self.parts.slots()?, verdicts)
+        } else {
+            verdicts.iter().map(|verdict| Walk::of(*verdict)).collect()
+        };
         for (row, template) in rows.templates.iter().enumerate() {
-            let verdict = verdicts[*template as usize];
-            let decided = if values.next.is_empty() {
-                false
-            } else {
-                values.pass(self.parts.slots()?.templates.slots(*template), verdict, holds_needle)
-            };
-            match verdict {
-                Verdict::Text => open.push(row as u32),
-                Verdict::Always => found.push(row as u32),
-                _ if decided => found.push(row as u32),
-                _ => {}
+            match &walks[*template as usize] {
+                Walk::Never => {}
+                Walk::Always => found.push(row as u32),
+                Walk::Open => open.push(row as u32),
+                Walk::Values { verdict, slots } => {
+                    let decided = values.pass(slots, *verdict);
+                    match verdict {
+                        Verdict::Text => open.push(row as u32),
+                        Verdict::Always => found.push(row as u32),
+                        _ if decided => found.push(row as u32),
+                        _ => {}
+                    }
+                }
             }
         }
         Ok(())
     }
 }
 
+/// What a row of a template takes.
+enum Walk {
+    Never,
+    Always,
+    /// Its text.
+    Open,
+    /// A look at some of its values, or at least to go past them.
+    Values {
+        verdict: Verdict,
+        slots: Vec<Slot>,
+    },
+}
+
+impl Walk {
+    fn of(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Always => Self::Always,
+            Verdict::Text => Self::Open,
+            _ => Self::Never,
+        }
+    }
+}
+
 /// Values of rows, read along, as far as they decide about rows.
 #[derive(Default)]
 struct Values<'a> {
-    /// Place of the next value of each column; empty if none decides.
+    /// Place of the next value of each column.
     next: Vec<usize>,
     strings: &'a [u32],
+    holds_needle: &'a [bool],
     /// Whether each row of a hexdump holds the needle.
     hexdumps: Vec<bool>,
     next_hexdump: usize,
@@ -207,26 +236,80 @@ struct Values<'a> {
 }
 
 impl Values<'_> {
+    /// What rows of each template take. Columns that cannot decide for a row are
+    /// left out: most have no string that holds the needle.
+    fn walks(&mut self, slots: &Slots, verdicts: &[Verdict]) -> Vec<Walk> {
+        let Slots { templates, layout } = slots;
+        self.next.clone_from(&layout.starts);
+        let mut asked = vec![false; templates.columns().len()];
+        for (number, verdict) in verdicts.iter().enumerate() {
+            if *verdict == Verdict::Strings {
+                let slots = templates.slots(number as u32);
+                slots.iter().for_each(|slot| asked[slot.column as usize] = true);
+            }
+        }
+        // Writers number strings as columns have them first, so that most columns
+        // are decided by the range of their own strings, and few values looked up.
+        let mut decides = vec![false; asked.len()];
+        let mut known = 0;
+        let has_strings = asked.contains(&true);
+        for (column, placeholder) in templates.columns().iter().enumerate() {
+            if *placeholder != STRING || !has_strings {
+                continue;
+            }
+            let start = layout.starts[column];
+            let values = &self.strings[start..start + layout.lengths[column]];
+            let end = values.iter().max().map_or(known, |last| known.max(*last as usize + 1));
+            if asked[column] {
+                let own = self.holds_needle.get(known..end).unwrap_or(self.holds_needle);
+                decides[column] = own.contains(&true)
+                    || values.iter().any(|value| (*value as usize) < known && self.holds(*value));
+            }
+            known = end;
+        }
+        let is_read = |slot: &Slot| match slot.placeholder {
+            STRING => decides[slot.column as usize],
+            HEXDUMP => !self.hexdumps.is_empty(),
+            WHOLE => !self.whole.is_empty(),
+            _ => false,
+        };
+        let walk = |(number, verdict): (usize, &Verdict)| {
+            let slots: Vec<Slot> = templates
+                .slots(number as u32)
+                .iter()
+                .filter(|slot| is_read(slot))
+                .copied()
+                .collect();
+            if slots.is_empty() {
+                Walk::of(*verdict)
+            } else {
+                Walk::Values { verdict: *verdict, slots }
+            }
+        };
+        verdicts.iter().enumerate().map(walk).collect()
+    }
+
+    fn holds(&self, string: u32) -> bool {
+        self.holds_needle.get(string as usize).copied().unwrap_or_default()
+    }
+
     /// Goes past the values of a row. Tells whether one decides for it.
-    fn pass(&mut self, slots: &[super::template::Slot], verdict: Verdict, holds: &[bool]) -> bool {
+    fn pass(&mut self, slots: &[Slot], verdict: Verdict) -> bool {
         let mut decided = false;
         for slot in slots {
             let place = &mut self.next[slot.column as usize];
             let at = *place;
             *place += 1;
             match slot.placeholder {
-                STRING if verdict == Verdict::Strings => {
-                    decided |= holds.get(self.strings[at] as usize).copied().unwrap_or_default();
-                }
+                STRING => decided |= verdict == Verdict::Strings && self.holds(self.strings[at]),
                 HEXDUMP => {
                     decided |= verdict == Verdict::Hexdump && self.hexdumps[self.next_hexdump];
                     self.next_hexdump += 1;
                 }
-                WHOLE => {
+                _ => {
                     decided |= verdict == Verdict::Whole && self.whole[self.next_whole];
                     self.next_whole += 1;
                 }
-                _ => {}
             }
         }
         decided

@@ -9,12 +9,16 @@ use super::intern::Interner;
 use super::scan::Maps;
 use super::stamp::{self, Calendar, KLOG_LENGTH, POWERS};
 use super::{
-    CLOCK, FLOAT, HEXDUMP, INTEGER, ISO, KLOG, MAX_MESSAGE_SLOTS, MAX_VALUES, STRING, WHOLE,
+    CLOCK, FLOAT, HEXDUMP, INTEGER, ISO, KLOG, MAX_MESSAGE_SLOTS, MAX_SPLIT_BYTES, STRING, WHOLE,
     hexdump,
 };
 
 /// Quoted runs from this length on are text, not a value.
-const MAX_QUOTED: usize = 200;
+pub(super) const MAX_QUOTED: usize = 200;
+
+/// Values that a chunk gets at most, eight bytes each while it is written. What
+/// comes after them is text.
+pub(super) const MAX_VALUES: usize = 1 << 20;
 
 /// Values of all messages so far.
 #[derive(Debug, Default)]
@@ -34,7 +38,7 @@ pub(super) struct Values {
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
     maps: Maps,
-    calendar: Calendar,
+    pub(super) calendar: Calendar,
     /// Template of the last message.
     pub(super) template: Vec<u8>,
 }
@@ -50,7 +54,7 @@ impl Splitter {
             self.template.push(HEXDUMP);
             values.list.push(offset);
             values.hexdump.extend_from_slice(&bytes);
-        } else if self.maps.build(message) {
+        } else if message.len() > MAX_SPLIT_BYTES || self.maps.build(message) {
             self.template.push(WHOLE);
             values.whole.extend_from_slice(message);
             values.whole_lengths.push(message.len());
@@ -136,10 +140,18 @@ impl Walk<'_> {
             return quote + 1;
         }
         let is_key = self.message.get(end + 1) == Some(&b':');
-        if !is_key || self.message[quote..end].iter().any(u8::is_ascii_digit) {
+        if !is_key || self.has_digit(quote + 1, end) {
             self.put_string(quote + 1, end);
         }
         end + 1
+    }
+
+    #[inline]
+    fn has_digit(&self, start: usize, end: usize) -> bool {
+        let place = self.maps.next_interesting(start);
+        place.is_some_and(|place| {
+            place < end && self.message[place..end].iter().any(u8::is_ascii_digit)
+        })
     }
 
     /// An equals sign: a word after it is a variable.
@@ -216,35 +228,50 @@ impl Walk<'_> {
 
 /// A number that its value prints again: a placeholder, the value, and how much
 /// of the token it is. Up to three letters may follow decimals, such as a unit.
-fn parse_number(token: &[u8]) -> Option<(u8, i64, usize)> {
-    let digits = |text: &[u8], most: usize| {
-        let mut value = 0;
-        let mut count = 0;
-        while count < text.len().min(most) && text[count].is_ascii_digit() {
-            value = value * 10 + i64::from(text[count] - b'0');
-            count += 1;
-        }
-        (value, count)
-    };
-    let (whole, length) = digits(token, 18);
-    if token[0] == b'0' && length > 1 {
-        return None;
-    }
+pub(super) fn parse_number(token: &[u8]) -> Option<(u8, i64, usize)> {
+    let (whole, length) = parse_integer(token)?;
     if length == token.len() {
         return Some((INTEGER, whole, length));
     }
-    if token[length] != b'.' || length > 12 {
-        return None;
-    }
-    let (fraction, decimals) = digits(&token[length + 1..], 9);
-    let end = length + 1 + decimals;
+    let (packed, end) = parse_float(token)?;
     let unit = &token[end..];
-    if decimals == 0 || unit.len() > 3 || !unit.iter().all(u8::is_ascii_alphabetic) {
+    let is_unit = unit.len() <= 3 && unit.iter().all(u8::is_ascii_alphabetic);
+    is_unit.then_some((FLOAT, packed, end))
+}
+
+/// The integer that a text starts with, and its length.
+#[inline]
+pub(super) fn parse_integer(text: &[u8]) -> Option<(i64, usize)> {
+    let (value, length) = digits(text, 18);
+    let is_printed_again = length == 1 || length > 1 && text[0] != b'0';
+    is_printed_again.then_some((value, length))
+}
+
+/// The float that a text starts with, its decimals in the lowest four bits, and
+/// its length.
+#[inline]
+pub(super) fn parse_float(text: &[u8]) -> Option<(i64, usize)> {
+    let (whole, length) = parse_integer(text)?;
+    if text.get(length) != Some(&b'.') || length > 12 {
         return None;
     }
+    let (fraction, decimals) = digits(&text[length + 1..], 9);
     let mantissa = whole.checked_mul(POWERS[decimals])?.checked_add(fraction)?;
     // Four bits say how many decimals, and delta coding needs one more.
-    (mantissa < 1 << 58).then_some((FLOAT, mantissa << 4 | decimals as i64, end))
+    let fits = decimals > 0 && mantissa < 1 << 58;
+    fits.then_some((mantissa << 4 | decimals as i64, length + 1 + decimals))
+}
+
+/// Value and number of the digits that a text starts with, `most` at most.
+#[inline]
+fn digits(text: &[u8], most: usize) -> (i64, usize) {
+    let mut value = 0;
+    let mut count = 0;
+    while count < text.len().min(most) && text[count].is_ascii_digit() {
+        value = value * 10 + i64::from(text[count] - b'0');
+        count += 1;
+    }
+    (value, count)
 }
 
 #[cfg(test)]

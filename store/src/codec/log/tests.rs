@@ -92,6 +92,8 @@ fn word() -> impl Strategy<Value = String> {
         "[a-z]{1,8}=[a-zA-Z0-9.-]{0,12}",
         "\"[a-zA-Z0-9 ./:-]{0,12}\":? ?",
         "[a-f0-9]{8}-[a-f0-9]{4}",
+        "[a-z-]{0,3}[a-f0-9]{14,40}",
+        "[a-f0-9]{8}(-[a-f0-9]{4}){3}-[a-f0-9]{12}",
         any::<[u8; 16]>().prop_map(|bytes| {
             String::from_utf8_lossy(&hexdump::print(i64::from(bytes[0]) * 16, &bytes)).into_owned()
         }),
@@ -212,7 +214,7 @@ fn rows_come_alone_or_in_any_choice() {
 }
 
 /// A frame for each part, as a writer with bad intent would make it.
-fn forge(parts: [&[u8]; 16]) -> Vec<u8> {
+fn forge(parts: &[&[u8]; 17]) -> Vec<u8> {
     let mut frames = FrameWriter::new(LIVE_LEVEL);
     parts.iter().for_each(|part| frames.put(part));
     frames.finish()
@@ -227,10 +229,11 @@ fn a_small_chunk_cannot_make_much_text() {
     dictionary.push(END);
     let mut codes = vec![9; 1000];
     codes[0] = 0;
-    let parts: [&[u8]; 16] = [
+    let parts: [&[u8]; 17] = [
         &[1, 1, 0, 0],
         &template,
         &dictionary,
+        &[],
         &[],
         &[],
         &[0],
@@ -245,7 +248,7 @@ fn a_small_chunk_cannot_make_much_text() {
         &[],
         &[],
     ];
-    let data = forge(parts);
+    let data = forge(&parts);
     assert!(data.len() < 300);
     let decode = |raw_bytes| decode_logs(Declared { codec: 1, row_count: 1, raw_bytes }, &data);
     let error = decode(1_500_016).expect_err("too long");
@@ -254,10 +257,10 @@ fn a_small_chunk_cannot_make_much_text() {
     assert!(decode(crate::codec::MAX_RAW_BYTES + 1).is_err());
     let mut honest = parts;
     honest[1] = &[STRING, STRING, END];
-    honest[10] = &[0, 9];
-    honest[11] = &[0];
+    honest[11] = &[0, 9];
+    honest[12] = &[0];
     let declared = Declared { codec: 1, row_count: 1, raw_bytes: 2_000_016 };
-    assert_eq!(decode_logs(declared, &forge(honest)).expect("honest").message(0).len(), 2_000_000);
+    assert_eq!(decode_logs(declared, &forge(&honest)).expect("honest").message(0).len(), 2_000_000);
 }
 
 /// Searches a chunk as a reader does and row by row.
@@ -329,12 +332,12 @@ proptest! {
     #[test]
     fn tampered_columns_are_refused_or_say_the_same_to_all(
         rows in log_lines(),
-        changes in prop::collection::vec((0..16_usize, any::<prop::sample::Index>(), any::<u8>(), 0..6_u8), 1..4),
+        changes in prop::collection::vec((0..17_usize, any::<prop::sample::Index>(), any::<u8>(), 0..6_u8), 1..4),
         needle in prop::sample::select(vec!["e", "1", "timeout", "=x", "00 ", "12:", "a.b", "t1"]),
     ) {
         let encoded = encode_logs(&columns(&rows), LIVE_LEVEL).expect("not too large");
         let mut frames = Frames::new(&encoded.data, usize::MAX);
-        let mut parts: Vec<Vec<u8>> = (0..16).map(|_| frames.next().expect("ours")).collect();
+        let mut parts: Vec<Vec<u8>> = (0..17).map(|_| frames.next().expect("ours")).collect();
         for (part, at, byte, way) in changes {
             let part = &mut parts[part];
             let at = at.index(part.len() + 1);
@@ -345,7 +348,7 @@ proptest! {
                 (_, Some(old)) => *old = byte,
             }
         }
-        let data = forge(std::array::from_fn(|part| parts[part].as_slice()));
+        let data = forge(&std::array::from_fn(|part| parts[part].as_slice()));
         let declared = declared(&encoded, rows.len());
         if let Ok(decoded) = decode_logs(declared, &data) {
             let needle = Needle::new(needle.as_bytes(), true);

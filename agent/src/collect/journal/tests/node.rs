@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use periscope_store::batch::Mask;
+use periscope_store::batch::{Mask, Outcome};
+use periscope_store::writer::{Poll, Session, Writer};
 use serde_json::Value;
 
 use super::super::*;
@@ -98,8 +99,8 @@ impl Node {
         let wanted = usize::from(unit == "kernel");
         let mut batch = Batch::new("t");
         let mut rows = Vec::new();
-        let listed = list_files(&self.host, &mut batch).expect("a list").expect("files");
-        for path in ServiceLogs::default().start_poll(listed) {
+        let listed = list_files(&self.host, &mut batch, &mut true).expect("a list");
+        for path in ServiceLogs::default().start_poll(listed.expect("files"), &mut batch) {
             let file = JournalFile::open(self.host.open_file(&path).expect("a file").file);
             let mut reader = RowReader::new(file.expect("a journal"), &selection);
             for index in 0..reader.file.header.entry_count {
@@ -129,6 +130,53 @@ impl Node {
                 return (texts, debug, calls);
             }
         }
+    }
+}
+
+impl Node {
+    /// Polls until there is no more, and commits each batch to a file: messages,
+    /// the batches' debug text.
+    pub(super) fn poll_and_commit(
+        &self,
+        collector: &mut ServiceLogs,
+        positions: &mut Positions,
+    ) -> (Vec<Vec<u8>>, String) {
+        let recorder = Arc::new(Recorder::default());
+        let folder = tempfile::tempdir().expect("a folder");
+        let node =
+            periscope_store::writer::Node { name: "node-a".to_owned(), machine_id: String::new() };
+        let session = Session {
+            run_id: "run".to_owned(),
+            cluster: None,
+            agent_version: "test".to_owned(),
+            boot_id: String::new(),
+            started_ns: 0,
+            process: 1,
+            config: "{}".to_owned(),
+        };
+        let path = folder.path().join("live");
+        let mut writer = Writer::create_at(&path, &node, &session, positions).expect("a file");
+        let mut debug = String::new();
+        for seq in 0.. {
+            let mut batch = Batch::masked("service-logs", recorder.clone());
+            let progress = collector.collect(&self.host, &mut batch).expect("a poll");
+            writeln!(debug, "{batch:?}").expect("text");
+            let poll = Poll {
+                seq,
+                round: 0,
+                started_ns: 0,
+                ended_ns: 0,
+                outcome: Outcome::Complete,
+                message: None,
+            };
+            writer.commit(batch, &poll).expect("written");
+            if progress != Progress::More {
+                break;
+            }
+        }
+        *positions = writer.positions().clone();
+        let texts = std::mem::take(&mut *recorder.0.lock().expect("the texts"));
+        (texts, debug)
     }
 }
 
