@@ -223,7 +223,8 @@ impl Reader {
     }
 }
 
-fn for_each(
+/// Gives every row of an answer, until `take` finds one that is wrong.
+pub(crate) fn for_each(
     connection: &Connection,
     sql: &str,
     take: &mut dyn FnMut(&[ValueRef<'_>]) -> std::result::Result<(), String>,

@@ -305,7 +305,7 @@ fn wrong(table: &str, column: usize) -> String {
 
 /// Checks that names and messages are UTF-8, as SQLite does not. They go into
 /// answers about all files, which one wrong byte must not cost.
-fn check_texts(table: &str, row: &[ValueRef<'_>]) -> Step {
+pub(super) fn check_texts(table: &str, row: &[ValueRef<'_>]) -> Step {
     let is_text = |value: &ValueRef<'_>| match value {
         ValueRef::Text(bytes) => std::str::from_utf8(bytes).is_ok(),
         _ => true,

@@ -9,7 +9,6 @@
 use std::path::Path;
 
 use rusqlite::Connection;
-use rusqlite::types::ValueRef;
 
 use crate::{Error, Result, file, schema, writer};
 
@@ -29,28 +28,12 @@ pub(crate) fn add(connection: &Connection, path: &Path) -> Result<()> {
     added.and(detached)
 }
 
-/// Checks that names and messages are UTF-8, as SQLite does not. They go into
-/// answers about all files, which one wrong byte must not cost.
+/// Checks names and messages, which go into answers about all files.
 fn check_texts(connection: &Connection) -> std::result::Result<(), String> {
     for table in ["raw_node", "raw_session", "raw_batch", "raw_issue", "raw_stream"] {
-        let all_are_text = || -> rusqlite::Result<bool> {
-            let mut statement = connection.prepare(&format!("SELECT * FROM theirs.{table}"))?;
-            let columns = statement.column_count();
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                for column in 0..columns {
-                    if let ValueRef::Text(bytes) = row.get_ref(column)?
-                        && std::str::from_utf8(bytes).is_err()
-                    {
-                        return Ok(false);
-                    }
-                }
-            }
-            Ok(true)
-        };
-        if !all_are_text().map_err(|error| file::plain(&error))? {
-            return Err(format!("its {table} holds a text that is not UTF-8"));
-        }
+        file::for_each(connection, &format!("SELECT * FROM theirs.{table}"), &mut |row| {
+            super::gather::check_texts(table, row)
+        })?;
     }
     Ok(())
 }
