@@ -46,6 +46,11 @@ pub(crate) fn parse(text: &str) -> Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// Nanoseconds, as times and clocks count them; the most there are if it is longer.
+pub(crate) fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
 /// Text of a duration that [`parse`] takes: the largest unit that needs no
 /// fraction.
 pub(crate) fn format(duration: Duration) -> String {

@@ -1,39 +1,5 @@
-//! Reads Periscope bundles offline: findings with evidence, and SQL over
-//! everything that the nodes wrote.
+//! `periscope-analyze`: see the library of the same name.
 
-mod cli;
-
-mod open;
-
-mod diagnose;
-mod merge;
-mod query;
-mod report;
-
-mod output;
-
-use std::process::ExitCode;
-
-use clap::Parser;
-
-use cli::{Cli, Command};
-
-fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(outcome) => outcome.into(),
-        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::error(&error);
-            output::Outcome::Failed.into()
-        }
-    }
-}
-
-fn run(cli: Cli) -> anyhow::Result<output::Outcome> {
-    match cli.into_command() {
-        Command::Report(arguments) => report::run(&arguments),
-        Command::Query(arguments) => query::run(&arguments),
-        Command::Merge(arguments) => merge::run(&arguments),
-        Command::Diagnostics(arguments) => diagnose::command::run(&arguments),
-    }
+fn main() -> std::process::ExitCode {
+    periscope_analyze::main()
 }

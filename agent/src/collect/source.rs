@@ -111,7 +111,7 @@ impl Follow {
     /// Begins a poll.
     pub(crate) fn begin(&mut self, now_ns: i64) {
         self.poll += 1;
-        let window_ns = i64::try_from(self.backfill.window.as_nanos()).unwrap_or(i64::MAX);
+        let window_ns = crate::duration::nanos(self.backfill.window);
         self.since_ns = now_ns.saturating_sub(window_ns);
     }
 

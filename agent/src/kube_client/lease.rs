@@ -18,6 +18,7 @@ use periscope_store::time::{format_ns, parse_rfc3339};
 use serde_json::{Map, Value, json};
 
 use super::{Api, ApiError, Resource, Selection, up_to};
+use crate::duration;
 use crate::host::Host;
 
 /// The resource.
@@ -151,7 +152,7 @@ impl Claim {
                     }
                 },
             };
-            if now_ns.saturating_sub(began_ns) >= nanoseconds(self.pace.patience) {
+            if now_ns.saturating_sub(began_ns) >= duration::nanos(self.pace.patience) {
                 return Ok(Turn::NotOurs(format!(
                     "the agent on {holder} reads them for the cluster, and has not finished yet"
                 )));
@@ -172,7 +173,7 @@ impl Claim {
         let completed = annotation(COMPLETED);
         if !completed.is_empty() {
             let age_ns = parse_rfc3339(completed).map(|at_ns| wall_ns.saturating_sub(at_ns));
-            let fresh_ns = nanoseconds(self.pace.fresh);
+            let fresh_ns = duration::nanos(self.pace.fresh);
             let is_fresh = age_ns.is_some_and(|age_ns| age_ns.saturating_abs() < fresh_ns);
             return if annotation(RUN) == self.run_id && is_fresh {
                 Verdict::Done(format!(
@@ -188,7 +189,7 @@ impl Claim {
         let version = lease["metadata"]["resourceVersion"].as_str().unwrap_or_default();
         match &change.seen {
             Some((known, since_ns)) if known == version => {
-                if now_ns.saturating_sub(*since_ns) >= nanoseconds(self.pace.hold) {
+                if now_ns.saturating_sub(*since_ns) >= duration::nanos(self.pace.hold) {
                     return Verdict::Free;
                 }
             }
@@ -274,7 +275,7 @@ impl Held {
     /// let go; what was begun goes on, as it is not wrong to read twice.
     pub(crate) fn keep(&mut self, api: &mut Api, host: &Host) {
         let now_ns = host.boottime_ns();
-        if now_ns.saturating_sub(self.renewed_ns) >= nanoseconds(self.claim.pace.renew) {
+        if now_ns.saturating_sub(self.renewed_ns) >= duration::nanos(self.claim.pace.renew) {
             self.renewed_ns = now_ns;
             self.write(api, host, None);
         }
@@ -326,8 +327,4 @@ fn whole(mut lease: Value) -> Result<Value, ApiError> {
 fn micro_time(ns: i64) -> String {
     let text = format_ns(ns);
     format!("{}Z", text.get(..26).unwrap_or(&text))
-}
-
-fn nanoseconds(time: Duration) -> i64 {
-    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -42,7 +42,7 @@ use crate::host::Host;
 use crate::outbox::Outbox;
 use crate::redact::Redactor;
 use crate::setup::Setup;
-use crate::{export, size};
+use crate::{duration, export, size};
 
 /// How often the name of the run is looked up.
 const RUN_ID_EVERY_NS: i64 = 10_000_000_000;
@@ -287,11 +287,11 @@ impl Service {
             && recorder.writer.is_some()
             && !recorder.is_stuck()
             && recorder.slots.iter().all(Slot::has_ended_once)
-            && now_ns - run.started_ns >= nanos(self.config.probe_for.value);
+            && now_ns - run.started_ns >= duration::nanos(self.config.probe_for.value);
         let due = recorder.writer.is_none()
             || completes
             || self.files.current_is_gone()
-            || age_ns >= nanos(self.config.run.seal_after.value)
+            || age_ns >= duration::nanos(self.config.run.seal_after.value)
             || self.files.current_bytes() >= self.config.run.seal_bytes.value;
         // Files are not made faster than they are sealed.
         let waits = recorder.writer.is_some() && !self.files.sealer().is_idle();
@@ -328,7 +328,7 @@ impl Service {
         let host = &self.around.host;
         if let Some(probes) = &mut probes {
             probes.stop();
-            let until_ns = host.boottime_ns() + nanos(LAST_SAMPLES);
+            let until_ns = host.boottime_ns() + duration::nanos(LAST_SAMPLES);
             while recorder.step_probes(probes, true)? && host.boottime_ns() < until_ns {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -344,7 +344,7 @@ impl Service {
     fn end(mut self, session: &Session) {
         let host = self.around.host.clone();
         let begun_ns = host.boottime_ns();
-        let grace_ns = nanos(self.config.run.grace.value);
+        let grace_ns = duration::nanos(self.config.run.grace.value);
         self.files.sealer().compress_until(begun_ns.saturating_add(grace_ns / 2));
         if let Err(error) = self.files.rest(session) {
             tracing::warn!("the next start seals the last file: {}", super::one_line(&error));
@@ -418,10 +418,6 @@ struct OneRun {
     ceilings: Ceilings,
     exported_before: u64,
     sealed_before: u64,
-}
-
-fn nanos(time: Duration) -> i64 {
-    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Where within `time` a collector of a node begins: by a hash of both names, so

@@ -1,14 +1,13 @@
 //! One collector as the runner sees it: when it is due, what it is at, and what
 //! became of its polls.
 
-use std::time::Duration;
-
 use periscope_store::batch::Outcome;
 use periscope_store::positions::Positions;
 
 use super::Report;
 use super::worker::{Event, Life, Order, Shared, Worker};
 use crate::collect::{Collector, Progress};
+use crate::duration;
 
 /// Time after which what could not be written is read again.
 const AGAIN_NS: i64 = 5_000_000_000;
@@ -95,15 +94,14 @@ impl Slot {
         by: Option<Life>,
         due_ns: i64,
     ) -> Self {
-        let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
         let name = collector.name();
         let mut slot = Self {
             name,
             follows: collector.follows(),
             place,
             polls,
-            interval_ns: nanos(collector.interval()).max(1_000_000_000),
-            deadline_ns: nanos(collector.deadline()),
+            interval_ns: duration::nanos(collector.interval()).max(1_000_000_000),
+            deadline_ns: duration::nanos(collector.deadline()),
             thread: Thread::Held { collector, by: by.unwrap_or_default(), shared },
             state: State::Idle,
             resume,

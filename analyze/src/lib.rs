@@ -1,0 +1,44 @@
+//! Reads Periscope bundles offline: findings with evidence, and SQL over
+//! everything that the nodes wrote.
+//!
+//! A library so that the agent can ask the diagnostics of a file it has just
+//! sealed; the program `periscope-analyze` is [`main`].
+
+mod cli;
+
+mod open;
+
+mod diagnose;
+mod merge;
+mod query;
+mod report;
+
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+/// The program: reads the command line, does what it says, and says how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(outcome) => outcome.into(),
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            output::Outcome::Failed.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<output::Outcome> {
+    match cli.into_command() {
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Query(arguments) => query::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
+        Command::Diagnostics(arguments) => diagnose::command::run(&arguments),
+    }
+}
