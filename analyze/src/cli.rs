@@ -62,6 +62,21 @@ pub(crate) struct ReportArguments {
     /// Give up a diagnostic after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) deadline: u64,
+    /// How to write the report
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+    /// Write it to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// Text and tables, sized to the terminal
+    Table,
+    /// One document for programs
+    Json,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -15,6 +15,8 @@ mod report;
 
 mod output;
 
+pub mod embed;
+
 use std::process::ExitCode;
 
 use clap::Parser;

@@ -59,20 +59,29 @@ fn create_named(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     named.iter().rev().try_for_each(|sql| connection.execute_batch(sql))
 }
 
-/// Says which rows are missing because their chunks are damaged. True if any.
+/// Which rows are missing because their chunks are damaged: a sentence each.
+pub(crate) fn damage(bundle: &Bundle) -> Vec<String> {
+    bundle
+        .damage()
+        .iter()
+        .map(|chunk| {
+            format!(
+                "{} rows of {} on node {} are missing: chunk {} in {}: {}",
+                chunk.row_count,
+                chunk.collector,
+                chunk.node,
+                chunk.chunk_id,
+                chunk.path.display(),
+                chunk.reason
+            )
+        })
+        .collect()
+}
+
+/// Says so on standard error. True if any.
 pub(crate) fn warn_of_damage(bundle: &Bundle) -> bool {
-    let damage = bundle.damage();
-    for chunk in &damage {
-        output::warning(&format!(
-            "{} rows of {} on node {} are missing: chunk {} in {}: {}",
-            chunk.row_count,
-            chunk.collector,
-            chunk.node,
-            chunk.chunk_id,
-            chunk.path.display(),
-            chunk.reason
-        ));
-    }
+    let damage = damage(bundle);
+    damage.iter().for_each(|text| output::warning(text));
     !damage.is_empty()
 }
 

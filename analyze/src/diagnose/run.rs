@@ -296,16 +296,16 @@ fn guarded<T>(
 ) -> Result<T, Failure> {
     let end = Instant::now() + deadline;
     connection.progress_handler(STEPS_BETWEEN_CHECKS, Some(move || Instant::now() >= end))?;
-    connection.authorizer(Some(|context: AuthContext<'_>| authorize(&context.action)))?;
+    connection.authorizer(Some(read_only))?;
     let done = work(connection);
     connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
     connection.progress_handler(0, None::<fn() -> bool>)?;
     done
 }
 
-/// Reading is allowed, and nothing else is.
-fn authorize(action: &AuthAction<'_>) -> Authorization {
-    let allowed = match action {
+/// Reading is allowed, and nothing else is; an authorizer.
+pub(crate) fn read_only(context: AuthContext<'_>) -> Authorization {
+    let allowed = match context.action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => true,
         AuthAction::Function { function_name } => {
             !REFUSED_FUNCTIONS.iter().any(|refused| refused.eq_ignore_ascii_case(function_name))

@@ -1,10 +1,19 @@
 //! `report`: what was collected and what was not, what was found, and on what
 //! evidence.
+//!
+//! [`gather`] asks a bundle once and fills the [`model`]; every format is written
+//! from that alone.
 
+pub(crate) mod model;
+
+mod json;
 mod text;
+
+pub(crate) use json::value;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
@@ -12,70 +21,14 @@ use anyhow::{Context, Result, bail};
 use periscope_store::bundle::Bundle;
 use rusqlite::Connection;
 
-use crate::cli::ReportArguments;
+use crate::cli::{ReportArguments, ReportFormat};
 use crate::diagnose::library;
 use crate::diagnose::parse::Diagnostic;
 use crate::diagnose::run::{self, Answer, Limits, Survey};
-use crate::open::{open, warn_of_damage};
-use crate::output::Outcome;
+use crate::open::{damage, open, warn_of_damage};
+use crate::output::{self, Outcome};
 
-/// Everything that a report shows.
-#[derive(Debug)]
-struct Report {
-    runs: Vec<RunOfBundle>,
-    nodes: Vec<String>,
-    collectors: Vec<Collected>,
-    gaps: Vec<Gap>,
-    connections: Vec<Reached>,
-    diagnostics: Vec<(Diagnostic, Answer)>,
-}
-
-/// A run that the bundle holds.
-#[derive(Debug)]
-struct RunOfBundle {
-    run_id: String,
-    clusters: Option<String>,
-    nodes: i64,
-    from: String,
-    until: String,
-}
-
-/// How one collector went, over all nodes.
-#[derive(Debug)]
-struct Collected {
-    collector: String,
-    complete: i64,
-    partial: i64,
-    absent: i64,
-    failed: i64,
-    missing: i64,
-    rows: i64,
-}
-
-/// Data that is not there, with the reason; alike on some nodes.
-#[derive(Debug)]
-struct Gap {
-    collector: String,
-    outcome: String,
-    reason: String,
-    nodes: i64,
-    node: String,
-}
-
-/// How often a target answered.
-#[derive(Debug)]
-struct Reached {
-    node: String,
-    target: String,
-    kind: String,
-    availability: Option<f64>,
-    coverage: Option<f64>,
-    samples: i64,
-    outages: i64,
-    blips: i64,
-    unknown_s: f64,
-    avg_ms: Option<f64>,
-}
+use self::model::{Collected, Gap, Reached, Report, RunOfBundle};
 
 /// Reports on a bundle.
 ///
@@ -87,9 +40,16 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<Outcome> {
     let mut bundle = open(&arguments.bundle)?;
     let limits = Limits { deadline: Duration::from_secs(arguments.deadline), ..Limits::default() };
     let report = gather(&mut bundle, diagnostics, limits)?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    text::write(&report, &mut out)?;
-    out.flush()?;
+    if let Some(path) = &arguments.output {
+        let mut text = Vec::new();
+        write(&report, arguments.format, &mut text)?;
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+        output::note(&format!("wrote {}", path.display()));
+    } else {
+        let mut out = BufWriter::new(io::stdout().lock());
+        write(&report, arguments.format, &mut out)?;
+        out.flush()?;
+    }
     let damaged = warn_of_damage(&bundle);
     let failed = report.diagnostics.iter().any(|(_, answer)| answer.error.is_some());
     let found = report.diagnostics.iter().any(|(_, answer)| !answer.findings.is_empty());
@@ -100,6 +60,14 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<Outcome> {
     } else {
         Outcome::NothingFound
     })
+}
+
+/// Writes a report in one of its formats.
+pub(crate) fn write(report: &Report, format: ReportFormat, out: &mut impl Write) -> Result<()> {
+    match format {
+        ReportFormat::Table => text::write(report, out),
+        ReportFormat::Json => json::write(report, out),
+    }
 }
 
 fn chosen(arguments: &ReportArguments) -> Result<Vec<Diagnostic>> {
@@ -134,7 +102,17 @@ fn set_param(diagnostics: &mut [Diagnostic], text: &str) -> Result<()> {
     diagnostic.set_params(&BTreeMap::from([(name.to_owned(), value.to_owned())]))
 }
 
-fn gather(bundle: &mut Bundle, diagnostics: Vec<Diagnostic>, limits: Limits) -> Result<Report> {
+/// Asks a bundle everything that a report shows.
+///
+/// # Errors
+///
+/// If what was collected cannot be read. A diagnostic that fails says so in the
+/// report.
+pub(crate) fn gather(
+    bundle: &mut Bundle,
+    diagnostics: Vec<Diagnostic>,
+    limits: Limits,
+) -> Result<Report> {
     let connection = bundle.connection_mut();
     let survey = Survey::read(connection).context("reading what was collected")?;
     let mut diagnostics: Vec<_> = diagnostics
@@ -148,7 +126,11 @@ fn gather(bundle: &mut Bundle, diagnostics: Vec<Diagnostic>, limits: Limits) -> 
     diagnostics.sort_by_key(|(_, answer): &(Diagnostic, Answer)| {
         Reverse(answer.findings.iter().map(|finding| finding.severity).max())
     });
-    read(connection, diagnostics).context("reading the bundle")
+    let mut report = read(connection, diagnostics).context("reading the bundle")?;
+    report.left_out =
+        bundle.problems().iter().map(|problem| format!("left out: {}", problem.error)).collect();
+    report.left_out.extend(damage(bundle));
+    Ok(report)
 }
 
 fn read(
@@ -165,6 +147,7 @@ fn read(
         gaps: gaps(connection)?,
         connections: connections(connection)?,
         diagnostics,
+        left_out: Vec::new(),
     })
 }
 
