@@ -14,6 +14,7 @@ CREATE VIEW certificate (
     not_before, -- when it begins to hold
     not_after, -- when it ends to hold, at most the year 2262
     days_left, -- days from when it was seen to its end, negative if it is over
+    validity, -- when it was seen: 'valid', 'expired' or 'not yet valid'
     alternative_names, -- JSON list of names and addresses it is for
     is_authority, -- 1 if it may sign others, else 0
     public_key, -- kind and size of its key, such as 'RSA 2048'
@@ -51,6 +52,11 @@ SELECT
     ts(not_before_ns),
     ts(not_after_ns),
     round((not_after_ns - ended_ns) / 86400e9, 1),
+    CASE
+        WHEN not_after_ns <= ended_ns THEN 'expired'
+        WHEN not_before_ns > ended_ns THEN 'not yet valid'
+        ELSE 'valid'
+    END,
     alternative_names,
     is_authority,
     public_key,

@@ -6,8 +6,8 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use periscope_store::batch::{
-    self, Batch, CertificateOrigin, HostSample, Level, LineFlags, Outcome, ProbeOutcome,
-    ProbeSample, ProbeTarget, Stream,
+    self, Batch, CertificateOrigin, HostSample, Issue, IssueKind, Level, LineFlags, Outcome,
+    ProbeOutcome, ProbeSample, ProbeTarget, Stream,
 };
 use periscope_store::bundle;
 use periscope_store::time::parse_rfc3339;
@@ -15,7 +15,9 @@ use periscope_store::writer::{Node, Poll, Session, Writer};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::notation::{Bundle, Certificate, Collection, Line, Object, Probe, Sample, Setting};
+use super::notation::{
+    Bundle, Certificate, Collection, Iptables, Line, Loss, Object, Probe, Sample, Setting,
+};
 
 /// Wall clock at the first slot of every pattern.
 pub(super) const START: &str = "2026-11-22T12:00:00Z";
@@ -125,6 +127,8 @@ pub(super) fn write(bundle: &Bundle, folder: &Path) -> Vec<PathBuf> {
     bundle.setting.iter().for_each(|setting| seen.setting(setting));
     bundle.object.iter().for_each(|object| seen.object(object));
     bundle.certificate.iter().for_each(|certificate| seen.certificate(certificate));
+    bundle.iptables.iter().for_each(|table| seen.iptables(table));
+    bundle.issue.iter().for_each(|loss| seen.issue(loss));
     bundle.collection.iter().for_each(|collection| seen.collection(collection));
     seen.lives
         .into_iter()
@@ -295,10 +299,60 @@ impl Seen {
         });
     }
 
+    fn iptables(&mut self, seen: &Iptables) {
+        let batch = &mut self.round(&seen.node, "iptables", self.start).batch;
+        for chain in &seen.chains {
+            batch.iptables_chain(batch::IptablesChain {
+                family: "ipv4",
+                backend: "nf_tables",
+                table: seen.table.clone(),
+                chain: chain.clone(),
+                ..batch::IptablesChain::default()
+            });
+        }
+        for (position, rule) in (1..).zip(&seen.rules) {
+            let words: Vec<_> = rule.split(' ').collect();
+            let after = |flag: &str| {
+                let at = words.iter().position(|word| *word == flag)?;
+                words.get(at + 1).map(|word| (*word).to_owned())
+            };
+            batch.iptables_rule(batch::IptablesRule {
+                family: "ipv4",
+                backend: "nf_tables",
+                table: seen.table.clone(),
+                chain: after("-A").expect(rule),
+                position,
+                destination: after("-d"),
+                destination_port: after("--dport"),
+                target: after("-j"),
+                rule: rule.clone(),
+                ..batch::IptablesRule::default()
+            });
+        }
+    }
+
+    fn issue(&mut self, loss: &Loss) {
+        let kinds = [
+            IssueKind::Absent,
+            IssueKind::Excluded,
+            IssueKind::Unreadable,
+            IssueKind::Truncated,
+            IssueKind::Dropped,
+            IssueKind::Damaged,
+        ];
+        let kind = kinds.into_iter().find(|kind| kind.as_str() == loss.kind).expect(&loss.kind);
+        let round = self.round(&loss.node, collector(&loss.collector), self.start);
+        round.batch.issue(Issue {
+            source: loss.source.clone(),
+            kind,
+            amount: loss.amount,
+            unit: loss.amount.map(|_| "lines"),
+            message: loss.message.clone(),
+        });
+    }
+
     fn collection(&mut self, collection: &Collection) {
-        let collector = COLLECTORS.into_iter().find(|known| *known == collection.collector);
-        let collector = collector.expect(&collection.collector);
-        let round = self.round(&collection.node, collector, self.start);
+        let round = self.round(&collection.node, collector(&collection.collector), self.start);
         round.outcome = outcome(&collection.outcome);
         round.message.clone_from(&collection.message);
     }
@@ -382,6 +436,11 @@ fn target(probe: &Probe) -> ProbeTarget {
         interval_ns: nanoseconds(&probe.interval),
         timeout_ns: nanoseconds(&probe.timeout),
     }
+}
+
+/// Name of a collector that there is.
+fn collector(name: &str) -> &'static str {
+    COLLECTORS.into_iter().find(|known| *known == name).expect(name)
 }
 
 /// Outcome of its text.

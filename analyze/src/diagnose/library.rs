@@ -4,7 +4,12 @@ use super::parse::{Diagnostic, ParseError, parse};
 
 /// Every file of `sql/diagnostics` by its name without `.sql`.
 pub(crate) const FILES: &[(&str, &str)] = &[
+    ("azure-maintenance", include_str!("../../../sql/diagnostics/azure-maintenance.sql")),
+    ("certificate-expiry", include_str!("../../../sql/diagnostics/certificate-expiry.sql")),
+    ("conntrack-full", include_str!("../../../sql/diagnostics/conntrack-full.sql")),
     ("custom-dns", include_str!("../../../sql/diagnostics/custom-dns.sql")),
+    ("iptables-drift", include_str!("../../../sql/diagnostics/iptables-drift.sql")),
+    ("kubelet-drift", include_str!("../../../sql/diagnostics/kubelet-drift.sql")),
     ("outage-windows", include_str!("../../../sql/diagnostics/outage-windows.sql")),
     ("probe-gaps", include_str!("../../../sql/diagnostics/probe-gaps.sql")),
 ];

@@ -20,6 +20,10 @@ pub(super) struct Bundle {
     pub(super) object: Vec<Object>,
     /// Certificates of files and servers.
     pub(super) certificate: Vec<Certificate>,
+    /// Rules of the packet filter.
+    pub(super) iptables: Vec<Iptables>,
+    /// What collectors could not read.
+    pub(super) issue: Vec<Loss>,
     /// Rounds of collectors that left no rows, or ended in another way.
     pub(super) collection: Vec<Collection>,
 }
@@ -34,6 +38,8 @@ impl Default for Bundle {
             setting: Vec::new(),
             object: Vec::new(),
             certificate: Vec::new(),
+            iptables: Vec::new(),
+            issue: Vec::new(),
             collection: Vec::new(),
         }
     }
@@ -156,6 +162,33 @@ pub(super) struct Certificate {
     pub(super) verified: Option<bool>,
     /// Why a server is not trusted.
     pub(super) verification: Option<String>,
+}
+
+/// A table of IPv4, with chains beside those that its rules are in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Iptables {
+    #[serde(default = "first_node")]
+    pub(super) node: String,
+    pub(super) table: String,
+    #[serde(default)]
+    pub(super) chains: Vec<String>,
+    /// As `iptables-save` prints them, without counters.
+    #[serde(default)]
+    pub(super) rules: Vec<String>,
+}
+
+/// Something that a collector could not read.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Loss {
+    #[serde(default = "first_node")]
+    pub(super) node: String,
+    pub(super) collector: String,
+    pub(super) source: String,
+    pub(super) kind: String,
+    pub(super) amount: Option<u64>,
+    pub(super) message: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -26,6 +26,7 @@ pub(crate) const VIEWS: &[(&str, &str)] = &[
     ("disruption_budget", include_str!("../../../sql/views/disruption_budget.sql")),
     ("endpoint", include_str!("../../../sql/views/endpoint.sql")),
     ("event", include_str!("../../../sql/views/event.sql")),
+    ("maintenance", include_str!("../../../sql/views/maintenance.sql")),
     ("filesystem", include_str!("../../../sql/views/filesystem.sql")),
     ("connection", include_str!("../../../sql/views/connection.sql")),
     ("probe_target", include_str!("../../../sql/views/probe_target.sql")),
