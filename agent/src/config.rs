@@ -8,6 +8,7 @@
 
 mod sources;
 mod print;
+mod blob;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -18,14 +19,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::duration;
 use crate::probe::TargetConfig;
 use crate::redact::RedactionConfig;
+use crate::{duration, size};
 
 use print::Printer;
 use service::RunFile;
 use sources::{Environment, optional, pick};
 
+pub(crate) use blob::BlobConfig;
 pub(crate) use service::{RunConfig, RunFlags};
 pub(crate) use sources::{Origin, Sourced};
 
@@ -63,6 +65,10 @@ pub(crate) struct Config {
     pub(crate) units: Sourced<Vec<String>>,
     /// How far back the journal is read.
     pub(crate) journal_window: Sourced<Duration>,
+    /// How far back logs in files are read that were there before the agent.
+    pub(crate) log_window: Sourced<Duration>,
+    /// Bytes of each of them that are read at most, the last ones.
+    pub(crate) log_bytes: Sourced<u64>,
     /// Log files of node provisioning; empty takes those of AKS.
     pub(crate) provision_logs: Sourced<Vec<String>>,
     /// Kubeconfig on the node; `None` looks for the kubelet's.
@@ -119,6 +125,12 @@ pub(crate) struct Flags {
     /// Read the journal this far back (default: 24h)
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) journal_window: Option<Duration>,
+    /// Read logs that were there before the agent this far back (default: 24h)
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) log_window: Option<Duration>,
+    /// Read so much of each of them, from its end (default: 64MiB)
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) log_bytes: Option<u64>,
     /// Kubeconfig on the node (default: the kubelet's)
     #[arg(long, value_name = "PATH")]
     pub(crate) kubeconfig: Option<String>,
@@ -150,6 +162,8 @@ struct FileConfig {
     object_namespaces: Option<Vec<String>>,
     units: Option<Vec<String>>,
     journal_window: Option<String>,
+    log_window: Option<String>,
+    log_bytes: Option<String>,
     provision_logs: Option<Vec<String>>,
     kubeconfig: Option<String>,
     probe_for: Option<String>,
@@ -252,6 +266,21 @@ impl Config {
                 file_time("journal_window", file.journal_window.as_ref())?,
                 Duration::from_hours(24),
             ),
+            log_window: pick(
+                ("--log-window", flags.log_window),
+                env.time("PERISCOPE_LOG_WINDOW")?,
+                file_time("log_window", file.log_window.as_ref())?,
+                Duration::from_hours(24),
+            ),
+            log_bytes: pick(
+                ("--log-bytes", flags.log_bytes),
+                env.size("PERISCOPE_LOG_BYTES")?,
+                file.log_bytes
+                    .map(|text| size::parse(&text))
+                    .transpose()
+                    .context("key log_bytes of the configuration file")?,
+                64 << 20,
+            ),
             provision_logs: pick(
                 ("", None),
                 env.list(&[
@@ -343,6 +372,8 @@ impl Config {
         out.list("object_namespaces", &self.object_namespaces);
         out.list("units", &self.units);
         out.time("journal_window", &self.journal_window);
+        out.time("log_window", &self.log_window);
+        out.size("log_bytes", &self.log_bytes);
         out.list("provision_logs", &self.provision_logs);
         out.text("kubeconfig", &self.kubeconfig);
         out.time("probe_for", &self.probe_for);

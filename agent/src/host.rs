@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
@@ -197,8 +197,11 @@ impl Host {
     /// Wall clock, nanoseconds since 1970.
     #[expect(clippy::unused_self, reason = "the clock belongs to the node")]
     pub(crate) fn now_ns(&self) -> i64 {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        now.tv_sec.saturating_mul(1_000_000_000) + now.tv_nsec
+        let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => nanos(since),
+            Err(before) => -nanos(before.duration()),
+        }
     }
 
     /// `CLOCK_BOOTTIME`, nanoseconds: never jumps, counts suspends.
@@ -228,39 +231,61 @@ impl Host {
         };
         command
             .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        let stdout = drain(child.stdout.take(), limit);
-        let stderr = drain(child.stderr.take(), 4096);
-        let deadline = Instant::now() + timeout;
-        let status = loop {
-            if let Some(status) = child.try_wait().context("waiting for a program")? {
-                break status;
-            }
-            if Instant::now() >= deadline {
-                child.kill().ok();
-                child.wait().ok();
-                bail!("{name} did not end within {} s", timeout.as_secs());
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        let (stdout, truncated) = stdout.join().unwrap_or_default();
-        let (stderr, _) = stderr.join().unwrap_or_default();
-        Ok(Output {
-            stdout,
-            truncated,
-            stderr: String::from_utf8_lossy(&stderr).trim().to_owned(),
-            success: status.success(),
-        })
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin");
+        run(command, name, limit, timeout)
+    }
+
+    /// Runs this program again as a child with a task of its own, so that what goes
+    /// wrong there goes wrong there alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::run`].
+    #[expect(clippy::unused_self, reason = "programs are started through the door")]
+    pub(crate) fn run_own(
+        &self,
+        task: &str,
+        file: &Path,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<Output> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(task).arg(file).env_clear();
+        run(command, task, limit, timeout)
     }
 
     fn open_below(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
         Ok(rustix::fs::openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?)
     }
+}
+
+/// Runs a command to its end, for at most `timeout`, and keeps what it prints.
+fn run(mut command: Command, name: &str, limit: usize, timeout: Duration) -> Result<Output> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+    let stdout = drain(child.stdout.take(), limit);
+    let stderr = drain(child.stderr.take(), 4096);
+    let deadline = Instant::now() + timeout;
+    let status = loop {
+        if let Some(status) = child.try_wait().context("waiting for a program")? {
+            break status;
+        }
+        if Instant::now() >= deadline {
+            child.kill().ok();
+            child.wait().ok();
+            bail!("{name} did not end within {} s", timeout.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let (stdout, truncated) = stdout.join().unwrap_or_default();
+    let (stderr, _) = stderr.join().unwrap_or_default();
+    Ok(Output {
+        stdout,
+        truncated,
+        stderr: String::from_utf8_lossy(&stderr).trim().to_owned(),
+        success: status.success(),
+    })
 }
 
 /// First argument by which the agent's own child process is told apart.

@@ -31,7 +31,7 @@ pub(crate) mod fake;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use access::KubeAccess;
+pub(crate) use access::{KubeAccess, pod_namespace};
 
 /// Longest pause before a request is made again, whatever the server asks for.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -362,7 +362,7 @@ impl Api {
     /// # Errors
     ///
     /// [`ApiError::Conflict`] if there is one of its name, else why it was not made.
-    fn create(
+    pub(crate) fn create(
         &mut self,
         resource: &Resource,
         namespace: &str,
@@ -381,7 +381,7 @@ impl Api {
     ///
     /// [`ApiError::Conflict`] if that is no longer the one it was made from, else
     /// why it is not there now.
-    fn replace(
+    pub(crate) fn replace(
         &mut self,
         resource: &Resource,
         namespace: &str,

@@ -1,5 +1,6 @@
 //! The Periscope agent: writes what a node saw into one compressed database.
 
+mod heap;
 mod duration;
 mod size;
 
@@ -15,7 +16,9 @@ mod redact;
 mod setup;
 
 mod outbox;
+mod digest;
 mod export;
+mod diagnostic_resource;
 mod run;
 mod health;
 
@@ -83,11 +86,15 @@ enum Command {
     /// Enter a folder as root and become one of the node's programs
     #[command(name = host::EXEC_IN_ROOT, hide = true)]
     ExecInRoot { root: PathBuf, program: String },
+    /// Say what a sealed file says
+    #[command(name = digest::DIGEST, hide = true)]
+    Digest { file: PathBuf },
 }
 
 fn main() -> ExitCode {
     let Cli { log_format, command } = Cli::parse();
     start_logging(log_format, matches!(command, Command::Run { .. }));
+    heap::bound();
     match run(command) {
         Ok(code) => code,
         Err(error) => {
@@ -118,6 +125,10 @@ fn run(command: Command) -> Result<ExitCode> {
             host::exec_in_root(&root, &program)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Digest { file } => {
+            digest::print(&file)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -139,7 +150,11 @@ fn collect(config: &Config) -> Result<ExitCode> {
         collectors: setup.collectors(&session.run_id),
         prober,
         probe_for: config.probe_for.value,
-        mask: Arc::new(redact::Redactor::of_run(&config.redaction.value, &session.run_id)?),
+        mask: Arc::new(redact::Redactor::of_run(
+            &config.redaction.value,
+            &session.run_id,
+            redact::random_salt,
+        )?),
         stop: stop_on_signal()?,
         host: setup.host,
         node: setup.node,

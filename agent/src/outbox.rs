@@ -5,6 +5,7 @@
 //! ```text
 //! live/RUN/NODE-NUMBER.db.partial    written to, or waiting to be sealed
 //! outbox/RUN/NODE-NUMBER.db          sealed: whole, never changed again
+//! salt                               what the masks of the run are hashed with
 //! lock                               held by the agent that owns the folder
 //! ```
 //!
@@ -12,6 +13,8 @@
 //! oldest without a clock. The first number of an empty folder is the time, so
 //! that a node whose folder was emptied gives no name twice.
 #![expect(clippy::disallowed_methods, reason = "this is the agent's own folder, not the node's")]
+
+mod salt;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

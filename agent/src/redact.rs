@@ -62,13 +62,16 @@ impl Redactor {
     }
 
     /// Rules as the configuration wants them for a run: with the salt that agents
-    /// share if it names one, else with one of its own from the kernel.
+    /// share if it names one, else with one of its own, from `own`.
     ///
     /// # Errors
     ///
-    /// If a rule of the configuration cannot be used, or the kernel has no random
-    /// numbers to give.
-    pub(crate) fn of_run(config: &RedactionConfig, run_id: &str) -> Result<Self> {
+    /// If a rule of the configuration cannot be used, or there is no salt to be had.
+    pub(crate) fn of_run(
+        config: &RedactionConfig,
+        run_id: &str,
+        own: impl FnOnce() -> Result<[u8; 16]>,
+    ) -> Result<Self> {
         let salt = match &config.salt {
             Some(salt) => {
                 let hash = Sha256::new().chain_update(run_id).chain_update([0]).chain_update(salt);
@@ -76,7 +79,7 @@ impl Redactor {
                 bytes.copy_from_slice(&hash.finalize()[..16]);
                 bytes
             }
-            None => random_salt()?,
+            None => own()?,
         };
         let custom = Custom::new(&config.rules)?;
         Ok(Self { custom, addresses: config.addresses, ..Self::new(salt) })
@@ -160,7 +163,12 @@ impl Redactor {
     }
 }
 
-fn random_salt() -> Result<[u8; 16]> {
+/// A salt from the kernel.
+///
+/// # Errors
+///
+/// If the kernel has no random numbers to give.
+pub(crate) fn random_salt() -> Result<[u8; 16]> {
     let mut salt = [0; 16];
     let filled = rustix::rand::getrandom(&mut salt, rustix::rand::GetRandomFlags::empty())
         .context("asking the kernel for a salt")?;

@@ -7,7 +7,9 @@
 //! memory stays bounded. A collector that fails, hangs past its deadline or panics
 //! costs no other anything; what became of it is a row of `collection`.
 
+mod turns;
 mod worker;
+mod said;
 mod slot;
 mod probes;
 mod notes;
@@ -15,6 +17,7 @@ mod recorder;
 mod ceilings;
 mod sealing;
 mod exporting;
+mod publishing;
 mod files;
 pub(crate) mod service;
 #[cfg(test)]
@@ -137,8 +140,13 @@ impl Run {
         let partial = self.folder.join(format!("{}.db.partial", self.node.name));
         let writer = Writer::create(&partial, &self.node, &self.session)?;
         let (sender, events) = sync_channel(1);
-        let shared =
-            Shared { host: self.host.clone(), mask: self.mask.clone(), events: sender, nice: 0 };
+        let shared = Shared {
+            host: self.host.clone(),
+            mask: self.mask.clone(),
+            events: sender,
+            turns: Arc::default(),
+            nice: 0,
+        };
         let mut recorder = Recorder::new(
             self.host.clone(),
             self.mask.clone(),
@@ -190,7 +198,7 @@ pub(crate) fn run_id_at(ns: i64) -> String {
 }
 
 /// An error and its causes in one line, as logs want it.
-fn one_line(error: &anyhow::Error) -> String {
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     periscope_store::tell(causes.iter().map(String::as_str)).replace('\n', "; ")
 }

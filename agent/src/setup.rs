@@ -10,7 +10,9 @@ use periscope_store::writer::{Node, Session};
 
 use crate::collect::{self, Collector, Place};
 use crate::config::{self, Config};
+use crate::diagnostic_resource::Desk;
 use crate::host::Host;
+use crate::kube_client::{KubeAccess, pod_namespace};
 use crate::probe::{self, Prober};
 use crate::run;
 
@@ -46,6 +48,17 @@ impl Setup {
         collect::all(&self.config, &place)
     }
 
+    /// Where this node's object on the API server is; `None` for an agent that is in
+    /// no pod, or has a kubeconfig that is somebody else's.
+    pub(crate) fn desk(&self) -> Option<Desk> {
+        if self.config.kubeconfig.value.is_some() {
+            return None;
+        }
+        let namespace = pod_namespace(self.place.pod.as_ref()?)?;
+        let access = KubeAccess { in_pod: true, ..KubeAccess::default() };
+        Some(Desk::new(access, namespace, self.node.name.clone()))
+    }
+
     /// What a session is called, and its probes: those that are configured, else
     /// those that are discovered now.
     ///
@@ -54,17 +67,27 @@ impl Setup {
     /// If a configured probe makes no sense, or TLS cannot be set up.
     pub(crate) fn session_and_prober(&self, run_id: String) -> Result<(Session, Probes)> {
         let Self { host, place, config, .. } = self;
+        let defaults = self.defaults();
+        let session = session(config, host, run_id, defaults.api_server.clone());
+        Ok((session, prober(config, host, place, defaults)?))
+    }
+
+    /// Host of the cluster's API server, as the node knows it.
+    pub(crate) fn api_server(&self) -> Option<String> {
+        self.defaults().api_server
+    }
+
+    fn defaults(&self) -> probe::Defaults {
+        let Self { host, place, config, .. } = self;
         let kubeconfig = config.kubeconfig.value.as_ref().or(place.kubelet_kubeconfig.as_ref());
-        let defaults = probe::discover(
+        probe::discover(
             host,
             &probe::Facts {
                 kubeconfig: kubeconfig.map(String::as_str),
                 images: &[],
                 in_pod: place.pod.is_some(),
             },
-        );
-        let session = session(config, host, run_id, defaults.api_server.clone());
-        Ok((session, prober(config, host, place, defaults)?))
+        )
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Query(QueryArguments),
     /// Make one database of many
     Merge(MergeArguments),
-    /// List the diagnostics, or explain one
+    /// List, explain, test and begin diagnostics
     Diagnostics(DiagnosticsArguments),
 }
 
@@ -50,12 +50,14 @@ pub(crate) struct ReportArguments {
     /// Folder with .db files, or the files
     #[arg(required = true, value_name = "BUNDLE")]
     pub(crate) bundle: Vec<PathBuf>,
-    /// Run these diagnostics only
+    /// Run these diagnostics only; * stands for any letters
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Run all diagnostics but these
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub(crate) skip: Vec<String>,
+    #[command(flatten)]
+    pub(crate) library: LibraryArguments,
     /// Set a parameter of a diagnostic
     #[arg(long, value_name = "ID.NAME=VALUE")]
     pub(crate) param: Vec<String>,
@@ -68,6 +70,23 @@ pub(crate) struct ReportArguments {
     /// Write it to this file instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Say on standard error how long each diagnostic took
+    #[arg(long)]
+    pub(crate) timings: bool,
+}
+
+/// Where diagnostics come from beside the program.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LibraryArguments {
+    /// Folder with more diagnostics, ID.sql each; one of a built-in's name takes
+    /// its place
+    #[arg(
+        long = "diagnostics",
+        value_name = "FOLDER",
+        env = "PERISCOPE_DIAGNOSTICS",
+        value_delimiter = ':'
+    )]
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 /// How a report is written.
@@ -126,13 +145,57 @@ pub(crate) struct DiagnosticsArguments {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum DiagnosticsAction {
     /// List all diagnostics
-    List,
-    /// Explain a diagnostic: what it means, what to do, and its SQL
-    Show {
-        /// Name of the diagnostic
-        #[arg(value_name = "ID")]
-        id: String,
+    List {
+        /// How to print the list
+        #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+        format: ListFormat,
+        #[command(flatten)]
+        library: LibraryArguments,
     },
+    /// Explain a diagnostic: what it means, what to do, and its SQL
+    Show(ShowArguments),
+    /// Run the cases of a folder's diagnostics: ID.toml beside each ID.sql
+    Test {
+        /// Folder with diagnostics and their cases
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+    /// Write a diagnostic to begin with, and its cases
+    New(NewArguments),
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ShowArguments {
+    /// Name of the diagnostic
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Say too what it finds in this bundle
+    #[arg(value_name = "BUNDLE")]
+    pub(crate) bundle: Vec<PathBuf>,
+    /// Print its file and nothing else
+    #[arg(long, conflicts_with = "bundle")]
+    pub(crate) sql: bool,
+    #[command(flatten)]
+    pub(crate) library: LibraryArguments,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct NewArguments {
+    /// Name of the diagnostic: small letters, digits and -
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Folder to write to; made if it is not there
+    #[arg(value_name = "FOLDER", default_value = "diagnostics")]
+    pub(crate) folder: PathBuf,
+}
+
+/// How the list of diagnostics is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// Columns sized to the terminal
+    Table,
+    /// An array of objects
+    Json,
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod query;
 mod report;
 
 mod output;
+mod prose;
 
 pub mod embed;
 

@@ -53,10 +53,10 @@ fn create_named(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     for (name, sql) in views::VIEWS.iter().rev() {
         if texts.iter().any(|text| text.contains(name)) {
             texts.push(sql.to_ascii_lowercase());
-            named.push(*sql);
+            named.push((name, sql));
         }
     }
-    named.iter().rev().try_for_each(|sql| connection.execute_batch(sql))
+    named.iter().rev().try_for_each(|(name, sql)| views::create_one(connection, name, sql))
 }
 
 /// Which rows are missing because their chunks are damaged: a sentence each.
@@ -89,15 +89,37 @@ pub(crate) fn warn_of_damage(bundle: &Bundle) -> bool {
 mod tests {
     use super::*;
 
+    /// A file in which nothing was collected.
+    fn file(folder: &std::path::Path) -> PathBuf {
+        let path = folder.join("node.db");
+        let node =
+            periscope_store::writer::Node { name: "node".to_owned(), machine_id: String::new() };
+        let session = periscope_store::writer::Session {
+            run_id: "run".to_owned(),
+            cluster: None,
+            agent_version: "0".to_owned(),
+            boot_id: "boot".to_owned(),
+            started_ns: 0,
+            process: 1,
+            config: "{}".to_owned(),
+        };
+        let writer = periscope_store::writer::Writer::create(&path, &node, &session);
+        writer.and_then(periscope_store::writer::Writer::seal).expect("a file");
+        path
+    }
+
     /// Views of a bundle that was opened for a question.
     fn views_for(sql: &str) -> Vec<String> {
-        let connection = Connection::open_in_memory().expect("a database");
-        create_named(&connection, sql).expect("views");
-        let mut statement = connection
-            .prepare("SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY rowid")
+        let folder = tempfile::tempdir().expect("a folder");
+        let bundle = open_for(&[file(folder.path())], sql).expect("a bundle");
+        let mut statement = bundle
+            .connection()
+            .prepare("SELECT name FROM sqlite_schema ORDER BY rowid")
             .expect("sound SQL");
         let names = statement.query_map([], |row| row.get(0)).expect("asked");
-        names.collect::<rusqlite::Result<_>>().expect("names")
+        let names: Vec<String> = names.collect::<rusqlite::Result<_>>().expect("names");
+        let is_view = |name: &String| views::VIEWS.iter().any(|(view, _)| view == name);
+        names.into_iter().filter(is_view).collect()
     }
 
     #[test]
@@ -114,20 +136,7 @@ mod tests {
     #[test]
     fn every_view_can_be_asked_by_itself() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("node.db");
-        let node =
-            periscope_store::writer::Node { name: "node".to_owned(), machine_id: String::new() };
-        let session = periscope_store::writer::Session {
-            run_id: "run".to_owned(),
-            cluster: None,
-            agent_version: "0".to_owned(),
-            boot_id: "boot".to_owned(),
-            started_ns: 0,
-            process: 1,
-            config: "{}".to_owned(),
-        };
-        let writer = periscope_store::writer::Writer::create(&path, &node, &session);
-        writer.and_then(periscope_store::writer::Writer::seal).expect("a file");
+        let path = file(folder.path());
         for (name, _) in views::VIEWS {
             let sql = format!("SELECT * FROM {name}");
             let bundle = open_for(std::slice::from_ref(&path), &sql).expect("a bundle");

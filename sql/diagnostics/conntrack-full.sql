@@ -25,12 +25,16 @@
 -- 2. Raise the limit in the custom node configuration of the pool (`sysctls`,
 --    `netNetfilterNfConntrackMax`) once the cause is known.
 WITH
+    -- What a table holds seldom changes: the last minutes of sessions tell.
     size AS MATERIALIZED (
-        SELECT node, min(value) AS entries
-        FROM sample
-        WHERE family = 'conntrack' AND name = 'conntrack_max_entries'
-            AND value > 0
-        GROUP BY node
+        SELECT sample.node, min(sample.value) AS entries
+        FROM raw_session
+        JOIN raw_node ON raw_node.id = raw_session.node_id
+        CROSS JOIN sample
+            ON sample.node = raw_node.name AND sample.family = 'conntrack'
+            AND sample.ts_ns >= raw_session.ended_ns - 300000000000
+        WHERE sample.name = 'conntrack_max_entries' AND sample.value > 0
+        GROUP BY sample.node
     ),
     high AS MATERIALIZED (
         SELECT
@@ -42,6 +46,8 @@ WITH
         FROM sample
         JOIN size ON size.node = sample.node
         WHERE sample.family = 'conntrack'
+            AND sample.value * 100
+                >= (SELECT min(entries) FROM size) * :used_percent
             AND sample.name = 'conntrack_entries'
             AND sample.value * 100 >= size.entries * :used_percent
         GROUP BY sample.node

@@ -71,9 +71,10 @@ WITH
         SELECT value FROM resolver WHERE layer = 'service'
         UNION
         SELECT item.value
-        FROM service, json_each(coalesce(
-            service.cluster_ips, json_array(service.cluster_ip)
-        )) AS item
+        FROM service, json_each(CASE
+            WHEN json_valid(service.cluster_ips) THEN service.cluster_ips
+            ELSE json_array(service.cluster_ip)
+        END) AS item
         WHERE service.namespace = 'kube-system' AND service.name = 'kube-dns'
     ),
     localdns AS MATERIALIZED (
@@ -95,8 +96,10 @@ WITH
             value,
             source
         FROM setting
-        WHERE scope = 'dns.cluster' AND name <> 'coredns-custom.keys'
+        WHERE scope = 'dns.cluster'
             AND source = 'configmap kube-system/coredns-custom'
+            -- Whether there is one, and how many keys it has.
+            AND name NOT IN ('coredns-custom', 'coredns-custom.keys')
         GROUP BY name, value, source
     ),
     -- First word of each line of a key: mostly the name of a plugin.

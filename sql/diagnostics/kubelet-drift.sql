@@ -46,7 +46,8 @@ WITH
             coalesce(pool_name.pool, '') AS pool,
             key,
             name,
-            coalesce(value, '') AS value,
+            -- Masks of one secret differ from node to node.
+            iif(value LIKE '%‹%›%', '(masked)', coalesce(value, '')) AS value,
             source
         FROM kubelet_setting
         LEFT JOIN pool_name ON pool_name.node = kubelet_setting.node

@@ -45,6 +45,9 @@ WITH
         WHERE kind NOT IN ('api-server', 'tunnel')
         GROUP BY node
     ),
+    own AS MATERIALIZED (
+        SELECT node, count(*) AS targets FROM target GROUP BY node
+    ),
     spread AS MATERIALIZED (
         SELECT target, count(*) AS nodes FROM target GROUP BY target
     ),
@@ -55,6 +58,7 @@ WITH
             count(DISTINCT other.target) AS targets_down,
             count(DISTINCT other.target) FILTER (WHERE other.is_external)
                 AS external_down,
+            max(NOT other.only_dns) AS is_beyond_dns,
             group_concat(DISTINCT other.target) AS down
         FROM outage AS this
         JOIN outage AS other
@@ -78,8 +82,14 @@ WITH
             outage.*,
             beside.targets_down,
             beside.down,
-            (SELECT count(*) FROM target WHERE target.node = outage.node)
-                AS targets,
+            own.targets,
+            -- A node that reaches nothing cannot ask for names either.
+            coalesce(
+                external.targets >= 2
+                    AND beside.targets_down >= own.targets
+                    AND beside.is_beyond_dns,
+                0
+            ) AS is_cut_off,
             across.nodes_down,
             spread.nodes,
             coalesce(
@@ -113,6 +123,7 @@ WITH
         FROM outage
         JOIN beside ON beside.number = outage.number
         JOIN across ON across.number = outage.number
+        JOIN own ON own.node = outage.node
         JOIN spread ON spread.target = outage.target
         LEFT JOIN external ON external.node = outage.node
     ),
@@ -120,23 +131,23 @@ WITH
         SELECT
             *,
             CASE
-                WHEN is_node_wide AND is_external AND is_on_most_nodes
+                WHEN is_node_wide AND reaches_out AND is_on_most_nodes
                 THEN 'cluster'
-                WHEN is_node_wide AND is_external THEN 'node'
+                WHEN is_node_wide AND reaches_out THEN 'node'
                 WHEN is_on_most_nodes THEN 'target'
                 ELSE 'node and target'
             END AS scope,
             CASE
-                WHEN only_dns THEN 'DNS'
+                WHEN only_dns AND NOT is_cut_off THEN 'DNS'
                 WHEN is_cluster_address THEN 'kube-proxy or CNI of the node'
-                WHEN is_node_wide AND is_external AND is_on_most_nodes
+                WHEN is_node_wide AND reaches_out AND is_on_most_nodes
                 THEN 'egress of the cluster'
-                WHEN is_node_wide AND is_external THEN 'egress of the node'
+                WHEN is_node_wide AND reaches_out THEN 'egress of the node'
                 WHEN is_on_most_nodes THEN 'the target or its firewall'
                 WHEN nodes >= 2 THEN 'the way from this node to the target'
                 ELSE 'the target or the way to it'
             END AS likely
-        FROM compared
+        FROM (SELECT *, is_external OR is_cut_off AS reaches_out FROM compared)
     )
 SELECT
     node,

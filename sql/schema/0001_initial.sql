@@ -83,10 +83,8 @@ CREATE TABLE raw_chunk_run (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE raw_chunk_filter (
-    chunk_id INTEGER NOT NULL, -- raw_chunk that it says something of
-    kind INTEGER NOT NULL, -- what it says (store/src/codec/filter.rs)
-    data BLOB NOT NULL, -- what cannot be in the chunk; empty if it says nothing
-    PRIMARY KEY (chunk_id, kind)
+    chunk_id INTEGER PRIMARY KEY, -- raw_chunk that it says something of
+    data BLOB NOT NULL -- what cannot be in it (store/src/codec/filter.rs); may be empty
 ) STRICT;
 
 CREATE TABLE raw_setting (

@@ -14,21 +14,52 @@ CREATE VIEW collection (
     issues, -- how many things the round does not hold
     issue -- first of them, as a sentence
 ) AS
-WITH
-    ranked AS (
+WITH RECURSIVE
+    -- What ran in each session, by the index, see latest_batch.
+    pair AS (
+        SELECT
+            id AS session_id,
+            (
+                SELECT min(collector) FROM raw_batch
+                WHERE raw_batch.session_id = raw_session.id
+            ) AS collector
+        FROM raw_session
+        UNION ALL
+        SELECT
+            session_id,
+            (
+                SELECT min(raw_batch.collector) FROM raw_batch
+                WHERE raw_batch.session_id = pair.session_id
+                    AND raw_batch.collector > pair.collector
+            )
+        FROM pair
+        WHERE collector IS NOT NULL
+    ),
+    ran AS MATERIALIZED (
         SELECT
             raw_session.node_id,
             raw_session.run_id,
-            raw_batch.*,
-            rank() OVER (
-                PARTITION BY raw_session.node_id, raw_batch.collector
-                ORDER BY
-                    raw_session.started_ns DESC,
-                    raw_session.id,
-                    raw_batch.round DESC
+            pair.*,
+            row_number() OVER (
+                PARTITION BY raw_session.node_id, pair.collector
+                ORDER BY raw_session.started_ns DESC, raw_session.id
             ) AS age
-        FROM raw_batch
-        JOIN raw_session ON raw_session.id = raw_batch.session_id
+        FROM pair
+        JOIN raw_session ON raw_session.id = pair.session_id
+        WHERE pair.collector IS NOT NULL
+    ),
+    ranked AS (
+        SELECT ran.node_id, ran.run_id, raw_batch.*
+        FROM ran
+        CROSS JOIN raw_batch
+            ON raw_batch.session_id = ran.session_id
+            AND raw_batch.collector = ran.collector
+            AND raw_batch.round = (
+                SELECT max(newest.round) FROM raw_batch AS newest
+                WHERE newest.session_id = ran.session_id
+                    AND newest.collector = ran.collector
+            )
+        WHERE ran.age = 1
     ),
     latest AS (
         SELECT
@@ -51,10 +82,9 @@ WITH
                 WHERE batch_id = ranked.id ORDER BY ord LIMIT 1
             )) AS issue
         FROM ranked
-        WHERE age = 1
         GROUP BY node_id, run_id, collector
     ),
-    known AS (SELECT DISTINCT collector FROM raw_batch)
+    known AS (SELECT DISTINCT collector FROM ran)
 SELECT
     raw_node.name,
     latest.run_id,

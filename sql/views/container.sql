@@ -23,7 +23,11 @@ CREATE VIEW container (
     cpu_request, -- CPU that it asks for
     cpu_limit, -- CPU that it may use
     memory_request, -- memory that it asks for
-    memory_limit -- memory that it may use
+    memory_limit, -- memory that it may use
+    last_started, -- when it started the time before
+    container_id, -- id that the runtime gave it, such as containerd://3f…
+    last_container_id, -- id of the container of the time before
+    restart_policy -- restartPolicy of its own: 'Always' makes an init a sidecar
 ) AS
 WITH
     listed AS (
@@ -36,14 +40,14 @@ WITH
             item.value AS spec,
             (
                 SELECT status.value
-                FROM json_each(CASE list.key
-                    WHEN 'container'
-                    THEN object.json -> '$.status.containerStatuses'
-                    WHEN 'init'
-                    THEN object.json -> '$.status.initContainerStatuses'
-                    ELSE object.json -> '$.status.ephemeralContainerStatuses'
+                FROM json_each(object.json, CASE list.key
+                    WHEN 'container' THEN '$.status.containerStatuses'
+                    WHEN 'init' THEN '$.status.initContainerStatuses'
+                    ELSE '$.status.ephemeralContainerStatuses'
                 END) AS status
-                WHERE status.value ->> '$.name' = item.value ->> '$.name'
+                WHERE CASE WHEN status.type = 'object' THEN
+                    status.value ->> '$.name' = item.value ->> '$.name'
+                END
                 LIMIT 1
             ) AS status
         FROM object,
@@ -52,8 +56,9 @@ WITH
                 'container', object.json -> '$.spec.containers',
                 'ephemeral', object.json -> '$.spec.ephemeralContainers'
             )) AS list,
-            json_each(list.value) AS item
-        WHERE object.kind = 'Pod'
+            json_each(CASE WHEN list.type = 'array' THEN list.value END)
+                AS item
+        WHERE object.kind = 'Pod' AND item.type = 'object'
     )
 SELECT
     node,
@@ -88,5 +93,9 @@ SELECT
     spec ->> '$.resources.requests.cpu',
     spec ->> '$.resources.limits.cpu',
     spec ->> '$.resources.requests.memory',
-    spec ->> '$.resources.limits.memory'
+    spec ->> '$.resources.limits.memory',
+    status ->> '$.lastState.terminated.startedAt',
+    status ->> '$.containerID',
+    status ->> '$.lastState.terminated.containerID',
+    spec ->> '$.restartPolicy'
 FROM listed;

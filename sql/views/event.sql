@@ -1,7 +1,8 @@
 -- Events of Kubernetes over the whole time, each once, as it was last seen.
 --
 -- Unlike other objects, an event that is gone from the newest round is still
--- shown: the API server forgets them after an hour.
+-- shown: the API server forgets them after an hour. Events of events.k8s.io/v1
+-- count in `series` and leave `count` at 0; both are `count` here.
 CREATE VIEW event (
     node, -- node that it is about or comes from, NULL if from none
     ts, -- when it last happened
@@ -70,7 +71,9 @@ SELECT
     json ->> '$.type',
     json ->> '$.reason',
     coalesce(json ->> '$.message', json ->> '$.note'),
-    coalesce(json ->> '$.series.count', json ->> '$.count', 1),
+    coalesce(
+        json ->> '$.series.count', nullif(json ->> '$.count', 0), 1
+    ),
     substr(
         rtrim(first, 'Z') || CASE WHEN first LIKE '%.%' THEN '' ELSE '.' END
             || '000000000', 1, 29

@@ -11,26 +11,70 @@ CREATE VIEW latest_batch (
     ts, -- when reading began
     started_ns -- ts in nanoseconds since 1970
 ) AS
-WITH
+WITH RECURSIVE
+    -- What ran in each session, by the index: a session of a day has ten
+    -- thousands of batches, and a dozen of these.
+    pair AS (
+        SELECT
+            id AS session_id,
+            (
+                SELECT min(collector) FROM raw_batch
+                WHERE raw_batch.session_id = raw_session.id
+            ) AS collector
+        FROM raw_session
+        UNION ALL
+        SELECT
+            session_id,
+            (
+                SELECT min(raw_batch.collector) FROM raw_batch
+                WHERE raw_batch.session_id = pair.session_id
+                    AND raw_batch.collector > pair.collector
+            )
+        FROM pair
+        WHERE collector IS NOT NULL
+    ),
+    newest AS (
+        SELECT
+            session_id,
+            collector,
+            (
+                SELECT raw_batch.round FROM raw_batch
+                WHERE raw_batch.session_id = pair.session_id
+                    AND raw_batch.collector = pair.collector
+                    AND raw_batch.outcome <> 'failed'
+                ORDER BY raw_batch.round DESC
+                LIMIT 1
+            ) AS round
+        FROM pair
+        WHERE collector IS NOT NULL
+    ),
     ranked AS (
         SELECT
             raw_node.name AS node,
             raw_session.cluster,
-            raw_batch.id AS batch_id,
-            raw_batch.collector,
-            raw_batch.started_ns,
-            rank() OVER (
-                PARTITION BY raw_session.node_id, raw_batch.collector
-                ORDER BY
-                    raw_session.started_ns DESC,
-                    raw_session.id,
-                    raw_batch.round DESC
+            newest.*,
+            row_number() OVER (
+                PARTITION BY raw_session.node_id, newest.collector
+                ORDER BY raw_session.started_ns DESC, raw_session.id
             ) AS age
-        FROM raw_batch
-        JOIN raw_session ON raw_session.id = raw_batch.session_id
+        FROM newest
+        JOIN raw_session ON raw_session.id = newest.session_id
         JOIN raw_node ON raw_node.id = raw_session.node_id
-        WHERE raw_batch.outcome <> 'failed'
+        WHERE newest.round IS NOT NULL
+    ),
+    chosen AS MATERIALIZED (
+        SELECT
+            ranked.node,
+            ranked.cluster,
+            raw_batch.id,
+            raw_batch.collector,
+            raw_batch.started_ns
+        FROM ranked
+        CROSS JOIN raw_batch
+            ON raw_batch.session_id = ranked.session_id
+            AND raw_batch.collector = ranked.collector
+            AND raw_batch.round = ranked.round
+        WHERE ranked.age = 1 AND raw_batch.outcome <> 'failed'
     )
-SELECT node, cluster, batch_id, collector, ts(started_ns), started_ns
-FROM ranked
-WHERE age = 1;
+SELECT node, cluster, id, collector, ts(started_ns), started_ns
+FROM chosen;

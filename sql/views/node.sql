@@ -73,7 +73,9 @@ SELECT
     (
         SELECT value ->> '$.status'
         FROM json_each(described.json, '$.status.conditions')
-        WHERE value ->> '$.type' = 'Ready'
+        WHERE CASE WHEN json_each.type = 'object' THEN
+            value ->> '$.type' = 'Ready'
+        END
         LIMIT 1
     )
 FROM raw_node

@@ -29,8 +29,9 @@ WITH
                     latest_batch.started_ns DESC, raw_object.batch_id,
                     raw_object.ord
             ) AS age
+        -- CROSS keeps the order: JSON of the newest round only is read.
         FROM latest_batch
-        JOIN raw_object ON raw_object.batch_id = latest_batch.batch_id
+        CROSS JOIN raw_object ON raw_object.batch_id = latest_batch.batch_id
         WHERE json_valid(raw_object.json)
     )
 SELECT

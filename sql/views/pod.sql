@@ -35,12 +35,14 @@ SELECT
     json ->> '$.status.phase',
     EXISTS (
         SELECT 1 FROM json_each(object.json, '$.status.conditions')
-        WHERE value ->> '$.type' = 'Ready' AND value ->> '$.status' = 'True'
+        WHERE CASE WHEN json_each.type = 'object' THEN
+            value ->> '$.type' = 'Ready' AND value ->> '$.status' = 'True'
+        END
     ),
     (
         SELECT count(*)
         FROM json_each(object.json, '$.status.containerStatuses')
-        WHERE value ->> '$.ready'
+        WHERE CASE WHEN json_each.type = 'object' THEN value ->> '$.ready' END
     ),
     json_array_length(json, '$.spec.containers'),
     (
@@ -48,15 +50,18 @@ SELECT
         FROM json_each(json_array(
             object.json -> '$.status.initContainerStatuses',
             object.json -> '$.status.containerStatuses'
-        )) AS list, json_each(list.value) AS status
+        )) AS list,
+            json_each(CASE WHEN list.type = 'array' THEN list.value END)
+                AS status
+        WHERE status.type = 'object'
     ),
     coalesce(
         json ->> '$.status.reason',
         (
-            SELECT coalesce(
+            SELECT CASE WHEN json_each.type = 'object' THEN coalesce(
                 value ->> '$.state.waiting.reason',
                 value ->> '$.state.terminated.reason'
-            ) AS reason
+            ) END AS reason
             FROM json_each(object.json, '$.status.containerStatuses')
             WHERE reason IS NOT NULL
             LIMIT 1
@@ -66,7 +71,9 @@ SELECT
     (
         SELECT (value ->> '$.kind') || '/' || (value ->> '$.name')
         FROM json_each(object.json, '$.metadata.ownerReferences')
-        WHERE value ->> '$.controller'
+        WHERE CASE WHEN json_each.type = 'object' THEN
+            value ->> '$.controller'
+        END
         LIMIT 1
     ),
     json ->> '$.status.podIP',

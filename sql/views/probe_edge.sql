@@ -9,8 +9,10 @@
 --
 -- `probe_stretch` ends wherever a border can be, and sometimes without need, so
 -- samples that it puts into one stretch need not be looked at one by one; and
--- it knows what was before each stretch and after. A constraint on node or
--- target reaches down to the chunks.
+-- it knows what was before each stretch and after. A constraint on node, target
+-- or stream_id of this view reaches down to the chunks; one on probe_incident,
+-- probe_outage or probe_gap does not, because those number what they find in
+-- all streams first.
 CREATE VIEW probe_edge (
     node, -- node that the sample was taken on
     target, -- name of the target

@@ -28,6 +28,7 @@ SELECT
             ', '
         )
         FROM json_each(object.json, '$.spec.ports')
+        WHERE json_each.type = 'object'
     ),
     json ->> '$.spec.selector'
 FROM object

@@ -193,6 +193,11 @@ impl Batch {
         self.issues.push(issue);
     }
 
+    /// Leaves out the issues for which `keep` says no.
+    pub fn retain_issues(&mut self, keep: impl FnMut(&Issue) -> bool) {
+        self.issues.retain(keep);
+    }
+
     /// Adds a setting.
     pub fn setting(&mut self, mut setting: Setting) {
         if let Some(value) = &mut setting.value {
@@ -389,24 +394,31 @@ fn count(redactions: &mut Vec<Redaction>, more: Redaction) {
 struct Packer<C> {
     open: Vec<(Run, C)>,
     by_stream: HashMap<StreamRef, usize>,
+    /// Stream of the last row, which is mostly that of the next one, and where its
+    /// rows are.
+    last: Option<(StreamRef, usize)>,
     rows: usize,
     raw_bytes: usize,
 }
 
 impl<C: Default> Packer<C> {
     fn push(&mut self, stream: StreamRef, ts_ns: i64, failed: bool, push: impl FnOnce(&mut C)) {
-        let at = *self.by_stream.entry(stream).or_insert_with(|| {
-            let run = Run {
-                stream,
-                row_count: 0,
-                first_ns: ts_ns,
-                last_ns: ts_ns,
-                failed_count: 0,
-                max_gap_ns: 0,
-            };
-            self.open.push((run, C::default()));
-            self.open.len() - 1
+        let known = self.last.filter(|(last, _)| *last == stream).map(|(_, at)| at);
+        let at = known.unwrap_or_else(|| {
+            *self.by_stream.entry(stream).or_insert_with(|| {
+                let run = Run {
+                    stream,
+                    row_count: 0,
+                    first_ns: ts_ns,
+                    last_ns: ts_ns,
+                    failed_count: 0,
+                    max_gap_ns: 0,
+                };
+                self.open.push((run, C::default()));
+                self.open.len() - 1
+            })
         });
+        self.last = Some((stream, at));
         let (run, columns) = &mut self.open[at];
         run.max_gap_ns = run.max_gap_ns.max(ts_ns.saturating_sub(run.last_ns));
         run.first_ns = run.first_ns.min(ts_ns);

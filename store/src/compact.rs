@@ -22,7 +22,7 @@
 
 pub(crate) mod samples;
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 
 use crate::batch::{LOG_CHUNK_BYTES, StreamKind};
 use crate::codec::{self, Declared, LogColumns};
@@ -45,6 +45,51 @@ struct Source {
     id: i64,
     declared: Declared,
     run_count: usize,
+}
+
+impl Source {
+    /// Id, rows, raw bytes and runs of a chunk, the columns of a row.
+    fn of(row: &Row<'_>, codec: i64) -> rusqlite::Result<Self> {
+        let size = |at| row.get(at).map(|size: i64| usize::try_from(size).unwrap_or_default());
+        let declared = Declared { codec, row_count: size(1)?, raw_bytes: size(2)? };
+        Ok(Self { id: row.get(0)?, declared, run_count: size(3)? })
+    }
+}
+
+/// Sources that could be decoded and are what their runs say.
+struct Decoded<C> {
+    ids: Vec<i64>,
+    columns: Vec<C>,
+    pieces: Vec<Piece>,
+    stored_bytes: usize,
+}
+
+impl<C> Decoded<C> {
+    /// Decodes sources; what cannot be stays as it is.
+    fn read(
+        transaction: &Transaction<'_>,
+        sources: &[Source],
+        decode: fn(Declared, &[u8]) -> Result<C>,
+        row_count: fn(&C) -> usize,
+    ) -> rusqlite::Result<Self> {
+        let (ids, columns, pieces) = (Vec::new(), Vec::new(), Vec::new());
+        let mut all = Self { ids, columns, pieces, stored_bytes: 0 };
+        for source in sources {
+            let data: Vec<u8> = transaction
+                .prepare_cached("SELECT data FROM raw_chunk WHERE id = ?")?
+                .query_row([source.id], |row| row.get(0))?;
+            let Ok(columns) = decode(source.declared, &data) else { continue };
+            let pieces = pieces_of(transaction, source.id, all.columns.len())?;
+            let rows: usize = pieces.iter().map(|piece| piece.row_count).sum();
+            if rows == row_count(&columns) {
+                all.pieces.extend(pieces);
+                all.columns.push(columns);
+                all.ids.push(source.id);
+                all.stored_bytes += data.len();
+            }
+        }
+        Ok(all)
+    }
 }
 
 /// A run of a source, and where its rows are.
@@ -108,11 +153,7 @@ fn sources(connection: &Connection, kind: StreamKind) -> rusqlite::Result<Vec<So
              ORDER BY iif(min(run.stream_id) = max(run.stream_id), min(stream.name), ''),
                       min(run.first_ns), chunk.id",
         )?
-        .query_map(params![kind.as_str(), codec::LOG], |row| {
-            let size = |at| row.get(at).map(|size: i64| usize::try_from(size).unwrap_or_default());
-            let declared = Declared { codec: codec::LOG, row_count: size(1)?, raw_bytes: size(2)? };
-            Ok(Source { id: row.get(0)?, declared, run_count: size(3)? })
-        })?
+        .query_map(params![kind.as_str(), codec::LOG], |row| Source::of(row, codec::LOG))?
         .collect()
 }
 
@@ -128,24 +169,8 @@ fn replace(
         return recompress(connection, source);
     }
     let transaction = connection.transaction()?;
-    let mut decoded = Vec::with_capacity(sources.len());
-    let mut pieces = Vec::new();
-    let mut ids = Vec::with_capacity(sources.len());
-    let mut stored_bytes = 0;
-    for source in sources {
-        let data: Vec<u8> = transaction
-            .prepare_cached("SELECT data FROM raw_chunk WHERE id = ?")?
-            .query_row([source.id], |row| row.get(0))?;
-        let Ok(columns) = codec::decode_logs(source.declared, &data) else { continue };
-        let of_source = pieces_of(&transaction, source.id, decoded.len())?;
-        let rows: usize = of_source.iter().map(|piece| piece.row_count).sum();
-        if rows == columns.len() {
-            pieces.extend(of_source);
-            decoded.push(columns);
-            ids.push(source.id);
-            stored_bytes += data.len();
-        }
-    }
+    let Decoded { ids, columns: decoded, mut pieces, stored_bytes } =
+        Decoded::read(&transaction, sources, codec::decode_logs, LogColumns::len)?;
     pieces.sort_by(|a, b| {
         (&a.stream_name, a.stream_id, a.source, a.first_row).cmp(&(
             &b.stream_name,
@@ -202,8 +227,8 @@ fn write_filter(
     filter: Option<Vec<u8>>,
 ) -> rusqlite::Result<()> {
     transaction
-        .prepare_cached("INSERT INTO raw_chunk_filter (chunk_id, kind, data) VALUES (?, ?, ?)")?
-        .execute(params![chunk_id, codec::filter::TRIGRAMS, filter.unwrap_or_default()])?;
+        .prepare_cached("INSERT INTO raw_chunk_filter (chunk_id, data) VALUES (?, ?)")?
+        .execute(params![chunk_id, filter.unwrap_or_default()])?;
     Ok(())
 }
 

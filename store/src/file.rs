@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use pages::Pages;
 
@@ -202,6 +202,36 @@ impl Reader {
         }
     }
 
+    /// Bytes of the chunk with an id, `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the table.
+    pub(crate) fn chunk(&self, id: i64) -> std::result::Result<Option<Vec<u8>>, String> {
+        const { assert!(schema::VERSION == 1, "the number of columns before data") }
+        match self {
+            Self::Pages(pages) => pages.bytes("raw_chunk", id, 5),
+            Self::Sqlite(connection) => {
+                bytes(connection, "SELECT data FROM raw_chunk WHERE id = ?", id)
+            }
+        }
+    }
+
+    /// Bytes of the skip filter of a chunk, `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the table.
+    pub(crate) fn skip_filter(&self, id: i64) -> std::result::Result<Option<Vec<u8>>, String> {
+        const { assert!(schema::VERSION == 1, "the number of columns before data") }
+        match self {
+            Self::Pages(pages) => pages.bytes("raw_chunk_filter", id, 1),
+            Self::Sqlite(connection) => {
+                bytes(connection, "SELECT data FROM raw_chunk_filter WHERE chunk_id = ?", id)
+            }
+        }
+    }
+
     /// The same for `raw_chunk`, with the length of `data` in its place.
     ///
     /// # Errors
@@ -237,6 +267,18 @@ pub(crate) fn for_each(
         take(&values.map_err(|error| plain(&error))?)?;
     }
     Ok(())
+}
+
+/// The bytes that a statement finds for a chunk.
+fn bytes(
+    connection: &Connection,
+    sql: &str,
+    id: i64,
+) -> std::result::Result<Option<Vec<u8>>, String> {
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row([id], |row| row.get(0)).optional())
+        .map_err(|error| plain(&error))
 }
 
 /// An object of a schema: type, name and SQL.

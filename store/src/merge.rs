@@ -51,7 +51,29 @@ pub fn merge(paths: &[PathBuf], output: &Path) -> Result<Merged> {
     merged
 }
 
-fn merge_into(path: &Path, candidates: Vec<PathBuf>) -> Result<Merged> {
+/// Merges into a file that is thrown away if that fails. A file one of whose chunks
+/// turns out to be unreadable is found late: then all begins anew without it.
+fn merge_into(path: &Path, mut candidates: Vec<PathBuf>) -> Result<Merged> {
+    let mut unreadable = Vec::new();
+    loop {
+        match try_merge(path, &candidates)? {
+            Ok(mut merged) => {
+                merged.problems.extend(unreadable);
+                return Ok(merged);
+            }
+            Err((number, error)) => {
+                remove(path)?;
+                unreadable.push(Problem { path: candidates.remove(number), error });
+            }
+        }
+    }
+}
+
+/// Merges all candidates, or says which of them makes that impossible.
+fn try_merge(
+    path: &Path,
+    candidates: &[PathBuf],
+) -> Result<std::result::Result<Merged, (usize, Error)>> {
     let doing = || Error::sqlite(format!("writing {}", path.display()));
     let connection = Connection::open(path).map_err(doing())?;
     // The page size measured best for chunks. A merge that is cut short is thrown
@@ -59,19 +81,22 @@ fn merge_into(path: &Path, candidates: Vec<PathBuf>) -> Result<Merged> {
     // back a file that turns out to be damaged.
     connection
         .execute_batch(
-            "PRAGMA page_size = 16384; PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF;",
+            "PRAGMA page_size = 16384; PRAGMA cache_size = -8192; PRAGMA journal_mode = MEMORY;
+             PRAGMA synchronous = OFF;",
         )
         .map_err(doing())?;
     schema::create(&connection)?;
+    union::prepare(&connection).map_err(doing())?;
     let (mut files, mut problems) = (Vec::new(), Vec::new());
-    for candidate in candidates {
-        match union::add(&connection, &candidate) {
-            Ok(()) => files.push(candidate),
-            Err(error) => problems.push(Problem { path: candidate, error }),
+    for (number, candidate) in candidates.iter().enumerate() {
+        match union::add(&connection, candidate, number) {
+            Ok(()) => files.push(candidate.clone()),
+            Err(error) => problems.push(Problem { path: candidate.clone(), error }),
         }
     }
+    let copied = union::copy_chunks(&connection, candidates)?;
     connection.close().map_err(|(_, error)| doing()(error))?;
-    Ok(Merged { files, problems })
+    Ok(copied.map(|()| Merged { files, problems }))
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -655,6 +655,33 @@ fn opening_makes_no_file_and_no_change() {
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
 }
 
+/// What is wrong with the bytes of a chunk comes out when all else is merged.
+#[test]
+fn a_merge_leaves_out_a_file_whose_chunks_cannot_be_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = write_node(folder.path(), "whole");
+    let broken = write_node(folder.path(), "broken");
+    // A chunk goes on in many pages; the first of them leads nowhere.
+    let db = Connection::open(&broken).expect("a file");
+    db.execute_batch("UPDATE raw_chunk SET data = zeroblob(60000)").expect("made long");
+    let sql = "SELECT min(pageno) FROM dbstat WHERE name = 'raw_chunk' AND pagetype = 'overflow'";
+    let page: u64 = one::<i64>(&db, sql).unsigned_abs();
+    drop(db);
+    let mut bytes = fs::read(&broken).expect("read");
+    let at = (page as usize - 1) * 4096;
+    bytes[at..at + 4].fill(0xff);
+    fs::write(&broken, bytes).expect("damaged");
+    let output = folder.path().join("merged");
+    let merged = merge(&[broken.clone(), whole.clone()], &output).expect("merged");
+    assert_eq!(merged.files, std::slice::from_ref(&whole));
+    assert_eq!(merged.problems.len(), 1);
+    let told = merged.problems[0].error.to_string();
+    assert!(told.contains("broken.db is damaged: the pages of its table raw_chunk"), "{told}");
+    let [expected, found] =
+        [whole, output].map(|path| everything(&Bundle::open(&[path]).expect("a bundle")));
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn a_merge_does_not_overwrite() {
     let folder = tempfile::tempdir().expect("a folder");

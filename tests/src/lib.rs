@@ -1,7 +1,21 @@
-//! What tests of the whole way share: the programs, built and up to date, and
-//! targets on loopback that can be interrupted.
+//! What tests of the whole way share: the programs, built and up to date, targets
+//! on loopback that can be interrupted, logs with their lines, and a cluster.
 
 pub mod agent;
+pub mod api;
+pub mod azurite;
+pub mod cgroup;
+pub mod cri;
+pub mod database;
+pub mod keeper;
 pub mod lab;
+pub mod node;
+pub mod process;
 pub mod programs;
+pub mod recording;
+pub mod rootfs;
+pub mod scale;
+pub mod secrets;
+pub mod sender;
 pub mod target;
+pub mod template;

@@ -371,7 +371,6 @@ fn a_pod_collects_under_its_shipped_rights() {
         "base/service-account.yaml",
         "base/cluster-role.yaml",
         "base/cluster-role-binding.yaml",
-        "base/lease-role.yaml",
         "collect-once/pod.yaml",
     ]
     .map(|file| fs::read_to_string(deployment.join(file)).expect(file))

@@ -4,7 +4,7 @@
 //! Needs the cluster that `.ci/run` brings up (`PERISCOPE_LAB` names its scripts).
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -17,18 +17,13 @@ const LEASE: &str = "aks-periscope-cluster-objects";
 
 const NAMESPACE: &str = "aks-periscope";
 
-fn base() -> String {
-    let deployment = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deployment/base");
-    [
-        "namespace.yaml",
-        "service-account.yaml",
-        "cluster-role.yaml",
-        "cluster-role-binding.yaml",
-        "lease-role.yaml",
-    ]
-    .map(|file| fs::read_to_string(deployment.join(file)).expect(file))
-    .join("---\n")
-}
+/// Rights of the agent.
+const BASE: [&str; 4] = [
+    "base/namespace.yaml",
+    "base/service-account.yaml",
+    "base/cluster-role.yaml",
+    "base/cluster-role-binding.yaml",
+];
 
 /// A DaemonSet of the shipped pod that reads the cluster once and then sleeps: the
 /// pods of a set must not end.
@@ -72,13 +67,6 @@ spec:
     )
 }
 
-/// Gives kubectl a manifest, to `apply` or to `replace` with.
-fn give(lab: &Lab, verb: &str, manifest: &str) {
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    fs::write(file.path(), manifest).expect("written");
-    lab.kubectl(&[verb, "-f", &file.path().display().to_string()]).expect(verb);
-}
-
 fn lease(lab: &Lab) -> Option<Value> {
     let text = lab.kubectl(&["get", "lease", "-n", NAMESPACE, LEASE, "-o", "json"]).ok()?;
     serde_json::from_str(&text).ok()
@@ -118,11 +106,11 @@ fn one_agent_reads_the_cluster_and_another_follows_if_it_dies() {
     let lab = Lab::find().expect("the lab's scripts");
     lab.image("docker.io/lab/periscope:test", &programs::static_agent().expect("built"))
         .expect("imported");
-    give(&lab, "apply", &base());
+    lab.apply(&Lab::shipped(&BASE).expect("manifests")).expect("applied");
     remove(&lab);
     lab.kubectl(&["delete", "lease", "-n", NAMESPACE, LEASE, "--ignore-not-found"]).expect("gone");
 
-    give(&lab, "apply", &daemon_set("lease-1"));
+    lab.apply(&daemon_set("lease-1")).expect("applied");
     let bundle = databases(&lab, "lease-1", Instant::now() + Duration::from_mins(3));
     let outcomes = query(
         &bundle,
@@ -148,9 +136,9 @@ fn one_agent_reads_the_cluster_and_another_follows_if_it_dies() {
     let mut dead = held;
     dead["spec"]["holderIdentity"] = "a-node-that-is-gone".into();
     dead["metadata"]["annotations"] = serde_json::json!({ "periscope-run": "lease-2" });
-    give(&lab, "replace", &dead.to_string());
+    lab.replace(&dead.to_string()).expect("replaced");
     let began = Instant::now();
-    give(&lab, "apply", &daemon_set("lease-2"));
+    lab.apply(&daemon_set("lease-2")).expect("applied");
     while lease(&lab).expect("a lease")["spec"]["holderIdentity"] == "a-node-that-is-gone" {
         assert!(began.elapsed() < Duration::from_mins(2), "nobody takes the lease");
         sleep(Duration::from_millis(200));

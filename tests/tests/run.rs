@@ -4,106 +4,30 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use periscope_store::bundle::Bundle;
 use periscope_tests::agent::Agent;
-use periscope_tests::programs;
-use periscope_tests::target::Target;
+use periscope_tests::database::{self, databases, files};
+use periscope_tests::node::{Node, free_port, get, outcome};
 
-/// Lines of the container's log in [`Node`].
+/// Lines of the container's log.
 const LINES: usize = 2_000;
 
-/// A node's root folder, and a place for the agent.
-struct Node {
-    folder: tempfile::TempDir,
-    target: Target,
-}
-
-impl Node {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let node = Self { folder, target: Target::start().expect("a target") };
-        let mut log = String::new();
-        for line in 0..LINES {
-            let _ = writeln!(log, "2026-11-22T12:28:03.{line:09}Z stdout F line {line}");
-        }
-        for (path, text) in [
-            ("root/etc/hostname", "node-a\n"),
-            ("root/etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
-            ("root/proc/loadavg", "0.50 0.40 0.30 1/100 4242\n"),
-            ("root/run/systemd/resolve/resolv.conf", "nameserver 10.1.2.3\n"),
-            ("root/var/log/pods/kube-system_web-1_5f3a/web/0.log", &log),
-            ("config/COLLECTOR_LIST", "\n"),
-        ] {
-            node.write(path, text);
-        }
-        let probe = format!(
-            "[[probe]]\nname = \"t\"\nkind = \"custom\"\nurl = \"{}\"\ninterval = \"1s\"\n\
-             timeout = \"500ms\"\n",
-            node.target.url()
-        );
-        node.write("agent.toml", &probe);
-        node
+/// A node with a log of [`LINES`] lines.
+fn node() -> Node {
+    let mut log = String::new();
+    for line in 0..LINES {
+        let _ = writeln!(log, "2026-11-22T12:28:03.{line:09}Z stdout F line {line}");
     }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.folder.path().join(path)
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.path(path);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-        fs::write(path, text).expect("written");
-    }
-
-    /// The agent, writing to `output`, with what tests do not want to wait for.
-    fn command(&self, output: &Path, more: &[&str]) -> Command {
-        let mut agent = programs::agent().expect("built");
-        agent.env("PERISCOPE_PROBE_FOR", "2s").args(["run", "--skip", "iptables"]);
-        agent.args(["--free-percent", "0", "--free-bytes", "0B"]);
-        for (flag, path) in [
-            ("--host-root", self.path("root")),
-            ("--config", self.path("agent.toml")),
-            ("--config-mount", self.path("config")),
-            ("--secret-mount", self.path("secret")),
-            ("--output", output.to_owned()),
-        ] {
-            agent.arg(flag).arg(path);
-        }
-        agent.args(more);
-        agent
-    }
-
-    fn start(&self, more: &[&str]) -> Agent {
-        let mut command = self.command(&self.path("own"), more);
-        Agent::start(&mut command, &self.path("log")).expect("started")
-    }
-
-    /// Sealed files of a run, oldest first.
-    fn sealed(&self, run: &str) -> Vec<PathBuf> {
-        files(&self.path("own/outbox").join(run))
-    }
-}
-
-/// Files of a folder, by name; none if there is no such folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten();
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    paths.sort();
-    paths
+    Node::new(&[("root/var/log/pods/kube-system_web-1_5f3a/web/0.log", &log)]).expect("a node")
 }
 
 /// First column of a query over files.
 fn query(files: &[PathBuf], sql: &str) -> Vec<String> {
-    let bundle = Bundle::open(files).expect("a bundle");
-    let mut statement = bundle.connection().prepare(sql).expect(sql);
-    let rows = statement.query_map([], |row| row.get(0)).expect(sql);
-    rows.collect::<Result<_, _>>().expect(sql)
+    database::column(files, sql).expect("rows")
 }
 
 const NOTES: &str = "SELECT issue.kind || ' ' || issue.message
@@ -118,11 +42,6 @@ fn lines(files: &[PathBuf]) -> usize {
         .len()
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
-}
-
 /// Rows that an agent has written, as it says itself.
 fn rows_written(port: u16) -> usize {
     let metrics = get(port, "/metrics");
@@ -130,22 +49,12 @@ fn rows_written(port: u16) -> usize {
     rows.and_then(|rows| rows.parse().ok()).unwrap_or(0)
 }
 
-/// Status line and body of a request.
-fn get(port: u16, path: &str) -> String {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    let mut answer = String::new();
-    if stream.write_all(request.as_bytes()).is_ok() {
-        stream.read_to_string(&mut answer).ok();
-    }
-    answer
-}
-
 #[test]
 fn sigterm_seals_what_there_is_and_ends_well() {
-    let node = Node::new();
-    let port = free_port();
-    let mut agent = node.start(&["--run-id", "r", "--health", &format!("127.0.0.1:{port}")]);
+    let node = node();
+    let port = free_port().expect("a port");
+    let mut agent =
+        node.start(&["--run-id", "r", "--health", &format!("127.0.0.1:{port}")]).expect("started");
     agent.wait_until("it is ready", || get(port, "/readyz").contains("200 OK")).expect("ready");
     assert!(get(port, "/healthz").contains("200 OK"));
     agent
@@ -180,14 +89,14 @@ fn sigterm_seals_what_there_is_and_ends_well() {
 
 #[test]
 fn another_run_id_makes_another_set_of_files() {
-    let node = Node::new();
-    node.write("config/DIAGNOSTIC_RUN_ID", "\"first\"\n");
+    let node = node();
+    node.write("config/DIAGNOSTIC_RUN_ID", "\"first\"\n").expect("written");
     let share = node.path("share");
-    let mut agent = node.start(&["--export-dir", &share.display().to_string()]);
-    let exported = |run: &str| files(&share.join(run).join("node-a"));
+    let mut agent = node.start(&["--export-dir", &share.display().to_string()]).expect("started");
+    let exported = |run: &str| databases(&share.join(run).join("node-a"));
     agent.wait_until("the first is complete", || exported("first").len() == 1).expect("sealed");
-    node.write("root/run/systemd/resolve/resolv.conf", "nameserver 10.9.9.9\n");
-    node.write("config/DIAGNOSTIC_RUN_ID", "second");
+    node.write("root/run/systemd/resolve/resolv.conf", "nameserver 10.9.9.9\n").expect("written");
+    node.write("config/DIAGNOSTIC_RUN_ID", "second").expect("written");
     agent.wait_until("the second is complete", || !exported("second").is_empty()).expect("sealed");
     assert_eq!(agent.terminate().expect("ended").code(), Some(0));
 
@@ -197,15 +106,21 @@ fn another_run_id_makes_another_set_of_files() {
     let runs = query(&exported("second"), "SELECT run_id FROM raw_session");
     assert_eq!(runs, ["second"]);
     assert!(node.sealed("first").is_empty() && node.sealed("second").is_empty());
-    for file in exported("first").iter().chain(&exported("second")) {
-        assert_eq!(file.extension().and_then(|e| e.to_str()), Some("db"), "nothing is left over");
+    for run in ["first", "second"] {
+        let others: Vec<_> = files(&share.join(run).join("node-a"))
+            .into_iter()
+            .filter(|path| !exported(run).contains(path))
+            .collect();
+        assert_eq!(others, [share.join(run).join("node-a/node-a.zip")], "nothing is left over");
     }
 }
 
 #[test]
 fn nothing_is_lost_to_a_kill_and_the_run_goes_on() {
-    let node = Node::new();
-    let mut agent = node.start(&["--run-id", "r", "--probe-for", "1h"]);
+    let node = node();
+    let secret = "2026-11-22T12:28:03Z login with password=hunter2hunter2 was refused\n";
+    node.write("root/var/log/azure-vnet.log", secret).expect("written");
+    let mut agent = node.start(&["--run-id", "r", "--probe-for", "1h"]).expect("started");
     let live = || files(&node.path("own/live/r"));
     // The samples of the first seconds are in the write-ahead log by then.
     agent
@@ -221,7 +136,12 @@ fn nothing_is_lost_to_a_kill_and_the_run_goes_on() {
     agent.kill().expect("killed");
 
     // Without a word about runs it goes on with the one that it was in.
-    let mut agent = node.start(&["--probe-for", "1h"]);
+    node.write("root/var/log/azure-vnet.log", &secret.repeat(2)).expect("written");
+    let port = free_port().expect("a port");
+    let health = format!("127.0.0.1:{port}");
+    let mut agent = node.start(&["--probe-for", "1h", "--health", &health]).expect("started");
+    let has_read = || outcome(port, "provision-logs").is_some();
+    agent.wait_until("it has read the second line", has_read).expect("read");
     agent.wait_until("the old file is sealed", || node.sealed("r").len() == 1).expect("sealed");
     let left = node.sealed("r");
     let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
@@ -233,11 +153,11 @@ fn nothing_is_lost_to_a_kill_and_the_run_goes_on() {
     let all = node.sealed("r");
     assert_eq!(all.len(), 2);
     assert_eq!(query(&all, "SELECT CAST(count(*) AS TEXT) FROM raw_session"), ["2"]);
+    let told = query(&all, "SELECT message FROM log WHERE message LIKE '%login%'");
+    assert!(told.len() == 2 && told[0].contains("‹password:"), "{told:?}");
+    assert_eq!(told[0], told[1], "one mask, before and after");
     for path in &all {
-        let db = rusqlite::Connection::open(path).expect("a file");
-        let check: String =
-            db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("checked");
-        assert_eq!(check, "ok");
+        database::check(path).expect("whole");
     }
 }
 
@@ -256,8 +176,8 @@ fn samples(path: &Path) -> u64 {
 
 #[test]
 fn a_file_that_somebody_removes_is_replaced_and_told() {
-    let node = Node::new();
-    let mut agent = node.start(&["--run-id", "r"]);
+    let node = node();
+    let mut agent = node.start(&["--run-id", "r"]).expect("started");
     agent.wait_until("it is complete", || node.sealed("r").len() == 1).expect("sealed");
     fs::remove_dir_all(node.path("own/live/r")).expect("removed");
     let is_told = || {
@@ -278,17 +198,19 @@ fn a_file_that_somebody_removes_is_replaced_and_told() {
 
 #[test]
 fn the_oldest_go_when_the_folder_reaches_its_cap() {
-    let node = Node::new();
-    let mut agent = node.start(&[
-        "--run-id",
-        "r",
-        "--seal-after",
-        "1s",
-        "--seal-bytes",
-        "256KiB",
-        "--folder-bytes",
-        "768KiB",
-    ]);
+    let node = node();
+    let mut agent = node
+        .start(&[
+            "--run-id",
+            "r",
+            "--seal-after",
+            "1s",
+            "--seal-bytes",
+            "256KiB",
+            "--folder-bytes",
+            "768KiB",
+        ])
+        .expect("started");
     agent
         .wait_until("the oldest are removed", || {
             fs::read_to_string(node.path("log"))
@@ -314,13 +236,13 @@ fn a_full_disk_costs_no_samples_and_is_told_when_there_is_room() {
         eprintln!("skipped: a file system of a few megabytes needs root to mount it");
         return;
     }
-    let node = Node::new();
+    let node = node();
     let (small, share) = (node.path("small"), node.path("share"));
     fs::create_dir(&small).expect("made");
-    let port = free_port();
+    let port = free_port().expect("a port");
     let health = format!("127.0.0.1:{port}");
     let more = ["--run-id", "r", "--probe-for", "1h", "--health", &health];
-    let agent = node.command(&small.join("own"), &more);
+    let agent = node.command(&small.join("own"), &more).expect("built");
     // In a mount namespace of its own, which ends with the agent.
     let mut command = Command::new("unshare");
     command
@@ -361,7 +283,7 @@ fn a_full_disk_costs_no_samples_and_is_told_when_there_is_room() {
     agent.wait_until("samples follow", || Instant::now() > written_until).expect("alive");
     assert_eq!(agent.terminate().expect("ended").code(), Some(0));
 
-    let exported = files(&share.join("r/node-a"));
+    let exported = databases(&share.join("r/node-a"));
     assert_eq!(exported.len(), 1, "{}", fs::read_to_string(node.path("log")).expect("a log"));
     let notes = query(&exported, NOTES);
     assert!(notes.iter().any(|note| note.contains("could not be written")), "{notes:?}");

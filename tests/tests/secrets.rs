@@ -5,52 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use periscope_tests::programs;
+use periscope_tests::secrets::{PIECES, SECRETS};
 use serde_json::Value;
-
-/// One secret of each kind: the rule that must find it, the text it stands in, and
-/// the secret itself.
-const SECRETS: [(&str, &str, &str); 16] = [
-    (
-        "sas-signature",
-        "PUT https://a.blob.core.windows.net/c?sv=2024&se=2026&sr=c&sig=PLANTEDsas0123456%3D failed",
-        "PLANTEDsas0123456",
-    ),
-    (
-        "account-key",
-        "AccountName=a;AccountKey=PLANTEDaccountkey0123456789==;EndpointSuffix=core.windows.net",
-        "PLANTEDaccountkey0123456789",
-    ),
-    (
-        "shared-access-key",
-        "Endpoint=sb://x/;SharedAccessKeyName=Root;SharedAccessKey=PLANTEDsharedkey01234=",
-        "PLANTEDsharedkey01234",
-    ),
-    (
-        "json-web-token",
-        "got eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJQTEFOVEVEIn0.PLANTEDsignature-0123",
-        "PLANTEDsignature-0123",
-    ),
-    ("authorization", "Authorization: Bearer PLANTEDbearer0123456789", "PLANTEDbearer0123456789"),
-    ("authorization", "authorization: Basic UExBTlRFRDpwYXNzd29yZA==", "UExBTlRFRDpwYXNzd29yZA"),
-    ("bearer-token", "sent bearer PLANTEDbare0123456789 again", "PLANTEDbare0123456789"),
-    ("bootstrap-token", "join with the token pl4nt3.d0b00t5tr4pt0k3n", "pl4nt3.d0b00t5tr4pt0k3n"),
-    ("url-password", "proxy http://me:PLANTEDproxy01@10.0.0.4:3128", "PLANTEDproxy01"),
-    (
-        "client-secret",
-        "grant_type=x&client_secret=PLANTED~client.secret&scope=y",
-        "PLANTED~client.secret",
-    ),
-    (
-        "private-key",
-        "-----BEGIN RSA PRIVATE KEY----- PLANTEDMIIEowIBAAKCAQEA0b5 -----END RSA PRIVATE KEY-----",
-        "PLANTEDMIIEowIBAAKCAQEA0b5",
-    ),
-    ("password", "user=bob password=PLANTEDpassword01 ok", "PLANTEDpassword01"),
-    ("api-key", "x-api-key: PLANTEDapikey0123456", "PLANTEDapikey0123456"),
-    ("token", "refresh_token=PLANTEDrefresh0123456&x=1", "PLANTEDrefresh0123456"),
-    ("employee", "seen by EMP-731337 and others", "EMP-731337"),
-    ("code-word", "they say planted xyzzy here", "planted xyzzy"),
-];
 
 const CONFIG: &str = "
 [redaction]
@@ -134,8 +90,7 @@ fn planted_secrets_appear_nowhere() {
     for masked in ["var/log/azure-vnet.log", "--label", "web-1", "mirror.example", "BOOT_IMAGE"] {
         assert!(texts.contains(masked), "{masked} was not read");
     }
-    let others = ["PLANTED", "pl4nt3"];
-    for secret in SECRETS.iter().map(|(_, _, secret)| *secret).chain(others) {
+    for secret in SECRETS.iter().map(|(_, _, secret)| *secret).chain(PIECES) {
         let is_there = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
         assert!(!is_there, "{secret} is in the bytes of the database");
         let line = texts.lines().find(|line| line.contains(secret));

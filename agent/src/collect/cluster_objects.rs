@@ -17,7 +17,9 @@ use super::objects::{EVENTS, NODES, PODS, Poll, SERVICES, Step};
 use super::{Collector, Progress};
 use crate::host::Host;
 use crate::kube_client::lease::{Claim, Pace, Turn};
-use crate::kube_client::{Api, ApiError, Connection, KubeAccess, Limits, Resource, Selection};
+use crate::kube_client::{
+    Api, ApiError, Connection, KubeAccess, Limits, Resource, Selection, pod_namespace,
+};
 
 #[cfg(test)]
 mod tests;
@@ -46,9 +48,6 @@ const LISTS: [Resource; 6] = [
 
 /// Where CoreDNS keeps its configuration, and customers theirs.
 const DNS_MAPS: [&str; 2] = ["coredns", "coredns-custom"];
-
-/// Where a pod finds its own namespace.
-const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// What a cluster of 5,000 nodes needs: pages small enough for the agent's memory,
 /// and time enough for a server that asks for patience.
@@ -128,9 +127,7 @@ impl ClusterObjects {
         if self.access.kubeconfig.is_some() {
             return None;
         }
-        let namespace = self.pod.as_ref()?.read_text(NAMESPACE_FILE, 4096).ok()?;
-        let namespace = namespace.trim();
-        (!namespace.is_empty()).then(|| namespace.to_owned())
+        pod_namespace(self.pod.as_ref()?)
     }
 }
 

@@ -180,18 +180,13 @@ pub(crate) fn all(config: &Config, place: &Place) -> Vec<Box<dyn Collector>> {
         kubelet_kubeconfig: place.kubelet_kubeconfig.clone(),
     };
     let namespaces = &config.object_namespaces.value;
+    let backfill = Backfill { window: config.log_window.value, bytes: config.log_bytes.value };
     let all: Vec<Box<dyn Collector>> = vec![
-        Box::new(
-            ContainerLogs::new(config.log_namespaces.value.clone())
-                .with_backfill(Backfill::default()),
-        ),
+        Box::new(ContainerLogs::new(config.log_namespaces.value.clone()).with_backfill(backfill)),
         Box::new(
             ServiceLogs::new(config.units.value.clone()).with_window(config.journal_window.value),
         ),
-        Box::new(
-            ProvisionLogs::new(config.provision_logs.value.clone())
-                .with_backfill(Backfill::default()),
-        ),
+        Box::new(ProvisionLogs::new(config.provision_logs.value.clone()).with_backfill(backfill)),
         Box::new(Provision),
         Box::new(NodeSettings),
         Box::new(Certificates),

@@ -10,8 +10,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use super::blob::{BlobConfig, BlobFile};
 use super::print::Printer;
-use super::sources::{Environment, Secret, Sourced, optional, pick};
+use super::sources::{Environment, Sourced, optional, pick};
 use crate::{duration, size};
 
 /// Where the original's manifests mount the ConfigMap and the Secret.
@@ -43,14 +44,8 @@ pub(crate) struct RunConfig {
     pub(crate) nice: Sourced<u64>,
     /// Address that answers `/healthz`, `/readyz` and `/metrics`.
     pub(crate) health: Sourced<Option<SocketAddr>>,
-    /// Storage account, for an exporter.
-    pub(crate) blob_account: Sourced<Option<String>>,
-    /// Its container.
-    pub(crate) blob_container: Sourced<Option<String>>,
-    /// The right to write to it.
-    pub(crate) blob_sas: Sourced<Option<Secret>>,
-    /// What that right is for: `Container` means that the container exists.
-    pub(crate) blob_sas_type: Sourced<Option<String>>,
+    /// Storage account to send sealed files to.
+    pub(crate) blob: BlobConfig,
 }
 
 /// What flags can say of a continuous run.
@@ -99,6 +94,7 @@ pub(super) struct RunFile {
     nice: Option<u64>,
     health: Option<SocketAddr>,
     blob_account: Option<String>,
+    blob_endpoint: Option<String>,
     blob_container: Option<String>,
     blob_sas_type: Option<String>,
 }
@@ -177,26 +173,15 @@ impl RunConfig {
                 env.parsed("PERISCOPE_HEALTH", address)?,
                 file.health,
             ),
-            blob_account: optional(
-                ("", None),
-                env.text(&["AZURE_BLOB_ACCOUNT_NAME"])?,
-                file.blob_account,
-            ),
-            blob_container: optional(
-                ("", None),
-                env.text(&["AZURE_BLOB_CONTAINER_NAME"])?,
-                file.blob_container,
-            ),
-            blob_sas: optional(
-                ("", None),
-                env.text(&["AZURE_BLOB_SAS_KEY"])?.map(|(origin, key)| (origin, Secret::from(key))),
-                None,
-            ),
-            blob_sas_type: optional(
-                ("", None),
-                env.text(&["AZURE_STORAGE_SAS_KEY_TYPE"])?,
-                file.blob_sas_type,
-            ),
+            blob: BlobConfig::load(
+                env,
+                BlobFile {
+                    account: file.blob_account,
+                    endpoint: file.blob_endpoint,
+                    container: file.blob_container,
+                    sas_type: file.blob_sas_type,
+                },
+            )?,
         };
         config.check()?;
         Ok(config)
@@ -241,10 +226,7 @@ impl RunConfig {
         out.number("nice", &self.nice);
         let health = self.health.with(self.health.value.map(|address| address.to_string()));
         out.text("health", &health);
-        out.text("blob_account", &self.blob_account);
-        out.text("blob_container", &self.blob_container);
-        out.secret("the SAS of the storage account", &self.blob_sas);
-        out.text("blob_sas_type", &self.blob_sas_type);
+        self.blob.print(out);
     }
 }
 

@@ -104,7 +104,7 @@ fn a_mounted_file_beats_the_environment_of_the_same_name() {
     );
     assert_eq!(config.object_namespaces.value, ["kube-system", "shop"]);
     assert!(!config.selects("iptables") && config.selects("container-logs"));
-    assert_eq!(config.run.blob_account.value.as_deref(), Some("account"));
+    assert_eq!(config.run.blob.account.value.as_deref(), Some("account"));
 
     std::fs::write(&path, "next").unwrap();
     assert_eq!(config.asked_run_id().unwrap().as_deref(), Some("next"));
@@ -135,11 +135,33 @@ fn a_key_of_the_storage_account_is_never_printed() {
         &[("secret/AZURE_BLOB_SAS_KEY", "?sv=1&sig=hunter22"), ("secret/AZURE_BLOB_X", "")],
         &[("AZURE_BLOB_SAS_KEY", "?sig=other")],
     );
-    let key = config.run.blob_sas.value.as_ref().unwrap();
+    let key = config.run.blob.sas.value.as_ref().unwrap();
     assert_eq!(key.reveal(), "?sv=1&sig=hunter22");
     let printed = config.to_toml() + &format!("{config:?}");
     assert!(!printed.contains("hunter22"), "{printed}");
     assert!(printed.contains("# the SAS of the storage account: ‹masked› # file"), "{printed}");
+}
+
+#[test]
+fn the_key_of_the_storage_account_may_be_renewed() {
+    let (folder, config) = load_mounted(
+        &[("secret/AZURE_BLOB_SAS_KEY", "?sig=old\n")],
+        &[
+            ("AZURE_BLOB_ACCOUNT_NAME", "account"),
+            ("AZURE_BLOB_SAS_KEY", "?sig=environment"),
+            ("AZURE_FEDERATED_TOKEN_FILE", "/token"),
+        ],
+    );
+    let blob = config.run.blob;
+    assert_eq!(blob.again().unwrap(), blob);
+    let path = folder.path().join("secret/AZURE_BLOB_SAS_KEY");
+    std::fs::write(&path, "?sig=new").unwrap();
+    let again = blob.again().unwrap();
+    assert_eq!(again.sas.value.unwrap().reveal(), "?sig=new");
+    assert_eq!(again.account.value.as_deref(), Some("account"));
+    assert_eq!(again.token_file.value.as_deref(), Some(Path::new("/token")));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(blob.again().unwrap().sas.value, None);
 }
 
 #[test]

@@ -30,28 +30,52 @@ impl Exporter for Dir {
     fn put(&mut self, name: &Name, file: &Path) -> Result<(), ExportError> {
         let folder = self.folder.join(&name.run_id).join(&name.node);
         let target = folder.join(name.file_name());
-        copy(file, &folder, &target).map_err(|error| {
-            let gives_up = matches!(
-                error.kind(),
-                ErrorKind::PermissionDenied
-                    | ErrorKind::ReadOnlyFilesystem
-                    | ErrorKind::NotADirectory
-                    | ErrorKind::IsADirectory
-            );
+        copy(&mut || File::open(file), &folder, &target).map_err(|error| {
             let (from, to) = (file.display(), target.display());
-            let error = anyhow::Error::new(error).context(format!("cannot copy {from} to {to}"));
-            if gives_up { ExportError::GiveUp(error) } else { ExportError::Retry(error) }
+            failed(error, format!("cannot copy {from} to {to}"))
         })
+    }
+
+    fn put_beside(
+        &mut self,
+        _run_id: &str,
+        path: &str,
+        content: &[u8],
+        _media_type: &str,
+    ) -> Result<(), ExportError> {
+        let target = self.folder.join(path);
+        let folder = target.parent().unwrap_or(&self.folder);
+        if target.exists() {
+            return Ok(());
+        }
+        copy(&mut || Ok(content), folder, &target)
+            .map_err(|error| failed(error, format!("cannot write {}", target.display())))
     }
 }
 
+fn failed(error: io::Error, what: String) -> ExportError {
+    let gives_up = matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+    );
+    let error = anyhow::Error::new(error).context(what);
+    if gives_up { ExportError::GiveUp(error) } else { ExportError::Retry(error) }
+}
+
 /// Copies under another name and renames when every byte is on the disk.
-fn copy(from: &Path, folder: &Path, to: &Path) -> io::Result<()> {
+fn copy<R: io::Read>(
+    from: &mut dyn FnMut() -> io::Result<R>,
+    folder: &Path,
+    to: &Path,
+) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
     let copied = (|| {
-        let (mut source, mut target) = (File::open(from)?, File::create(&partial)?);
+        let (mut source, mut target) = (from()?, File::create(&partial)?);
         io::copy(&mut source, &mut target)?;
         target.sync_all()?;
         std::fs::rename(&partial, to)
@@ -90,6 +114,17 @@ mod tests {
             .map(|entry| entry.expect("an entry").file_name())
             .collect();
         assert_eq!(left, ["node-a-7.db"]);
+    }
+
+    #[test]
+    fn what_lies_beside_is_written_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut dir = Dir::new(folder.path().to_owned());
+        for content in ["first", "second"] {
+            dir.put_beside("run", "run/run.json", content.as_bytes(), "").expect("written");
+        }
+        let text = std::fs::read_to_string(folder.path().join("run/run.json")).expect("a file");
+        assert_eq!(text, "first");
     }
 
     #[test]

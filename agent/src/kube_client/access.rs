@@ -13,6 +13,9 @@ use crate::host::Host;
 /// Where AKS puts the kubelet's own kubeconfig.
 const KUBELET_KUBECONFIG: &str = "/var/lib/kubelet/kubeconfig";
 
+/// Where a pod finds its own namespace.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
 /// A kubeconfig, a certificate or a key is smaller than this.
 const FILE_BYTES: usize = 1 << 20;
 
@@ -28,6 +31,13 @@ pub(crate) struct KubeAccess {
     pub(crate) in_pod: bool,
     /// The kubelet's `--kubeconfig`, for nodes that keep it elsewhere than AKS.
     pub(crate) kubelet_kubeconfig: Option<String>,
+}
+
+/// Namespace of the pod with this root folder; `None` if it has no service account.
+pub(crate) fn pod_namespace(pod: &Host) -> Option<String> {
+    let namespace = pod.read_text(NAMESPACE_FILE, 4096).ok()?;
+    let namespace = namespace.trim();
+    (!namespace.is_empty()).then(|| namespace.to_owned())
 }
 
 /// What was found.

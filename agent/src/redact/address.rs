@@ -68,13 +68,13 @@ fn address(text: &[u8]) -> Option<usize> {
 mod tests {
     use periscope_store::batch::Mask;
 
-    use super::super::Redactor;
     use super::super::custom::RedactionConfig;
+    use super::super::{Redactor, random_salt};
 
     #[test]
     fn addresses_are_masked_if_asked_for_and_keep_identity() {
         let config = RedactionConfig { addresses: true, ..RedactionConfig::default() };
-        let redactor = Redactor::of_run(&config, "run-1").expect("a redactor");
+        let redactor = Redactor::of_run(&config, "run-1", random_salt).expect("a redactor");
         let masked = |text: &str| {
             String::from_utf8(redactor.mask(text.as_bytes(), &mut |_| {}).into_owned())
                 .expect("text")
@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn addresses_are_kept_unless_asked_for() {
-        let redactor = Redactor::of_run(&RedactionConfig::default(), "run-1").expect("a redactor");
+        let redactor = Redactor::of_run(&RedactionConfig::default(), "run-1", random_salt)
+            .expect("a redactor");
         let text = b"dial tcp 10.244.1.96:53: i/o timeout";
         assert_eq!(redactor.mask(text, &mut |_| {}).as_ref(), text);
     }

@@ -206,12 +206,12 @@ fn spellings(name: &str, literal: &str) -> Result<Vec<Vec<u8>>> {
 mod tests {
     use periscope_store::batch::Mask;
 
-    use super::super::Redactor;
+    use super::super::{Redactor, random_salt};
     use super::*;
 
     fn redactor(text: &str) -> Result<Redactor> {
         let config: RedactionConfig = toml::from_str(text).expect("a table");
-        Redactor::of_run(&config, "run-1")
+        Redactor::of_run(&config, "run-1", random_salt)
     }
 
     /// The text with `§rule` for each mask.
@@ -274,7 +274,7 @@ mod tests {
             ..RedactionConfig::default()
         };
         let mask = |salt: Option<&str>, run: &str| {
-            let redactor = Redactor::of_run(&config(salt), run).expect("a redactor");
+            let redactor = Redactor::of_run(&config(salt), run, random_salt).expect("a redactor");
             redactor.mask(b"password=hunter2", &mut |_| {}).into_owned()
         };
         assert_eq!(mask(Some("ours"), "run-1"), mask(Some("ours"), "run-1"));

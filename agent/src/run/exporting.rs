@@ -12,7 +12,7 @@ use periscope_store::batch::{Issue, IssueKind};
 
 use super::sealing::Around;
 use super::worker::lower_priority;
-use crate::export::{ExportError, Exporter};
+use crate::export::{self, ExportError, Exporter};
 use crate::outbox::{Name, Sealed};
 
 /// First wait after an export that may succeed later, and the longest.
@@ -27,6 +27,10 @@ const ASIDE_NS: i64 = 3_600_000_000_000;
 
 /// Time after which the outbox is looked at without being told.
 const LOOK: Duration = Duration::from_mins(1);
+
+/// Time for the diagnostics of a file that was sealed, and while the process ends.
+const DIGEST: Duration = Duration::from_mins(1);
+const HURRIED_DIGEST: Duration = Duration::from_secs(5);
 
 /// What the thread is told.
 enum Order {
@@ -56,6 +60,8 @@ impl Exporting {
             exporter: None,
             aside: BTreeMap::new(),
             failures: 0,
+            summarised: None,
+            blocked: None,
             hurry: false,
             done: done.clone(),
         };
@@ -99,6 +105,10 @@ struct Queue {
     aside: BTreeMap<Name, i64>,
     /// Failures since the last success.
     failures: u32,
+    /// Run whose archive was put.
+    summarised: Option<String>,
+    /// Why no file can be exported, as it was told.
+    blocked: Option<String>,
     hurry: bool,
     done: Arc<AtomicBool>,
 }
@@ -111,12 +121,7 @@ impl Queue {
                 // While the other end is away, a new file changes nothing.
                 Ok(Order::Look) if self.failures > 0 && !self.hurry => {}
                 Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => wait = self.export_all(),
-                Ok(Order::Use(exporter)) => {
-                    self.exporter = exporter;
-                    self.aside.clear();
-                    self.failures = 0;
-                    wait = self.export_all();
-                }
+                Ok(Order::Use(exporter)) => wait = self.use_exporter(exporter),
                 Ok(Order::Hurry) => {
                     self.hurry = true;
                     wait = self.export_all();
@@ -124,6 +129,35 @@ impl Queue {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Begins with another exporter. How long to wait before the next try.
+    fn use_exporter(&mut self, exporter: Option<Box<dyn Exporter>>) -> Duration {
+        self.exporter = exporter;
+        self.aside.clear();
+        self.failures = 0;
+        (self.summarised, self.blocked) = (None, None);
+        if let Some(Err(error)) = self.exporter.as_mut().map(|exporter| exporter.begin()) {
+            self.tell_blocked(&error);
+        }
+        self.export_all()
+    }
+
+    /// Notes why nothing arrives, once for each reason.
+    fn tell_blocked(&mut self, error: &ExportError) {
+        let message = format!("no file can be exported, all are kept: {error}");
+        if self.blocked.as_ref() == Some(&message) {
+            tracing::warn!("{message}");
+            return;
+        }
+        self.around.notes.add(Issue {
+            source: self.exporter.as_ref().map_or_else(String::new, |exporter| exporter.place()),
+            kind: IssueKind::Excluded,
+            amount: None,
+            unit: None,
+            message: message.clone(),
+        });
+        self.blocked = Some(message);
     }
 
     /// Exports what waits. How long to wait before the next try.
@@ -155,21 +189,40 @@ impl Queue {
         self.aside.get(name).is_some_and(|until_ns| now_ns < *until_ns)
     }
 
+    /// Puts what belongs beside a run's files, once for each run of this process; who
+    /// waits for the archive then finds the database too.
+    fn put_beside(&mut self, name: &Name, path: &std::path::Path) -> Result<(), ExportError> {
+        let Some(exporter) = &mut self.exporter else { return Ok(()) };
+        if self.summarised.as_ref() == Some(&name.run_id) {
+            return Ok(());
+        }
+        let deadline = if self.hurry { HURRIED_DIGEST } else { DIGEST };
+        let all = export::beside(&self.around.host, name, path, deadline);
+        for beside in all.map_err(ExportError::GiveUp)? {
+            let export::Beside { path, content, media_type } = &beside;
+            exporter.put_beside(&name.run_id, path, content, media_type)?;
+        }
+        self.summarised = Some(name.run_id.clone());
+        Ok(())
+    }
+
     /// Exports one file. False if nothing else need be tried now.
     fn export(&mut self, sealed: &Sealed) -> bool {
-        let Some(exporter) = &mut self.exporter else { return false };
-        let outbox = &self.around.outbox;
-        let path = outbox.sealed_path(&sealed.name);
+        let path = self.around.outbox.sealed_path(&sealed.name);
         if !path.exists() {
             // It was the oldest, and its room was needed.
             return true;
         }
-        let failure = match exporter.put(&sealed.name, &path) {
+        let Some(exporter) = &mut self.exporter else { return false };
+        let put = exporter.put(&sealed.name, &path);
+        let to = exporter.place();
+        let failure = match put.and_then(|()| self.put_beside(&sealed.name, &path)) {
             Ok(()) => {
+                self.blocked = None;
                 let file = sealed.name.file_name();
-                tracing::info!(file, bytes = sealed.bytes, to = exporter.place(), "exported");
+                tracing::info!(file, bytes = sealed.bytes, to, "exported");
                 self.around.exported.fetch_add(1, Ordering::Relaxed);
-                if let Err(error) = outbox.remove(&sealed.name) {
+                if let Err(error) = self.around.outbox.remove(&sealed.name) {
                     tracing::warn!("cannot remove {}, which is exported: {error}", path.display());
                     let again_ns = self.around.host.boottime_ns() + ASIDE_NS;
                     self.aside.insert(sealed.name.clone(), again_ns);
@@ -182,6 +235,10 @@ impl Queue {
         match &failure {
             ExportError::Retry(_) => {
                 tracing::warn!("{failure}");
+                false
+            }
+            ExportError::Blocked(_) => {
+                self.tell_blocked(&failure);
                 false
             }
             ExportError::GiveUp(_) => {

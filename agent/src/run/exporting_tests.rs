@@ -12,6 +12,7 @@ use crate::run::notes::Notes;
 struct Scripted {
     script: Arc<Mutex<Vec<Result<(), ExportError>>>>,
     seen: Arc<Mutex<Vec<u64>>>,
+    beside: Arc<Mutex<Vec<String>>>,
 }
 
 impl Exporter for Scripted {
@@ -23,6 +24,17 @@ impl Exporter for Scripted {
         assert!(file.exists(), "{}", file.display());
         self.seen.lock().unwrap().push(name.number);
         self.script.lock().unwrap().pop().unwrap_or(Ok(()))
+    }
+
+    fn put_beside(
+        &mut self,
+        _run_id: &str,
+        path: &str,
+        _content: &[u8],
+        _media_type: &str,
+    ) -> Result<(), ExportError> {
+        self.beside.lock().unwrap().push(path.to_owned());
+        Ok(())
     }
 }
 
@@ -39,6 +51,7 @@ fn queue(numbers: &[u64]) -> (tempfile::TempDir, Scripted, Queue) {
         host: Arc::new(Host::open(folder.path()).unwrap()),
         outbox: Arc::new(outbox),
         notes: Arc::new(Notes::default()),
+        turns: Arc::default(),
         sealed: 0.into(),
         exported: 0.into(),
         export_failures: 0.into(),
@@ -49,6 +62,8 @@ fn queue(numbers: &[u64]) -> (tempfile::TempDir, Scripted, Queue) {
         exporter: Some(Box::new(exporter.clone())),
         aside: BTreeMap::new(),
         failures: 0,
+        summarised: Some("run".to_owned()),
+        blocked: None,
         hurry: false,
         done: Arc::new(AtomicBool::new(false)),
     };
@@ -96,6 +111,32 @@ fn what_is_given_up_is_kept_told_once_and_holds_up_nothing() {
     }
     queue.export_all();
     assert_eq!(seen(&exporter), [1]);
+    assert!(left(&queue).is_empty());
+}
+
+#[test]
+fn why_nothing_arrives_is_told_once_and_everything_waits() {
+    let (_folder, exporter, mut queue) = queue(&[1, 2]);
+    for text in ["expired", "expired", "no container"] {
+        exporter.script.lock().unwrap().push(Err(ExportError::Blocked(anyhow::anyhow!(text))));
+        assert!(queue.export_all() < LOOK);
+    }
+    assert_eq!(seen(&exporter), [1, 1, 1]);
+    assert_eq!(left(&queue), [1, 2]);
+    let told: Vec<String> = queue.around.notes.take().into_iter().map(|n| n.message).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].ends_with("expired") && told[1].ends_with("no container"), "{told:?}");
+    assert_eq!(queue.export_all(), LOOK);
+    assert!(left(&queue).is_empty());
+}
+
+#[test]
+fn an_archive_is_put_beside_the_first_file_of_a_run() {
+    let (_folder, exporter, mut queue) = queue(&[1, 2]);
+    queue.summarised = None;
+    assert_eq!(queue.export_all(), LOOK);
+    // This test's program has no diagnostics, which the archive says.
+    assert_eq!(*exporter.beside.lock().unwrap(), ["run/node-a/node-a.zip"]);
     assert!(left(&queue).is_empty());
 }
 

@@ -125,6 +125,7 @@ impl Recorder {
     /// Puts a new file in place of the one before, which it answers.
     pub(super) fn change_file(&mut self, next: Writer) -> Option<Writer> {
         self.positions = next.positions().clone();
+        self.slots.iter_mut().for_each(Slot::forget_said);
         self.writer.replace(next)
     }
 
@@ -200,10 +201,11 @@ impl Recorder {
         self.write_notes()
     }
 
-    fn take(&mut self, event: Event) -> Result<()> {
+    fn take(&mut self, mut event: Event) -> Result<()> {
         let now_ns = self.host.boottime_ns();
         let at = event.collector;
         let Some(written) = self.slots[at].answered(&event, now_ns) else { return Ok(()) };
+        self.slots[at].leave_out_said(&mut event.batch);
         let lost_its_way = event.result.is_err();
         let poll = Poll {
             seq: written.seq,

@@ -45,7 +45,13 @@ fn recorder(folder: &Path) -> (Recorder, SyncSender<Event>, Shared) {
     let host = Arc::new(Host::open(folder).unwrap());
     let mask: Arc<dyn Mask> = Arc::new(Redactor::new([7; 16]));
     let (sender, events) = sync_channel(1);
-    let shared = Shared { host: host.clone(), mask: mask.clone(), events: sender.clone(), nice: 0 };
+    let shared = Shared {
+        host: host.clone(),
+        mask: mask.clone(),
+        events: sender.clone(),
+        turns: Arc::default(),
+        nice: 0,
+    };
     let notes = Arc::new(Notes::default());
     let recorder = Recorder::new(host, mask, events, notes, Positions::default(), false);
     (recorder, sender, shared)

@@ -13,6 +13,7 @@ use periscope_store::positions::Abandoned;
 use periscope_store::writer::Writer;
 
 use super::notes::Notes;
+use super::turns::Turns;
 use super::worker::lower_priority;
 use crate::host::Host;
 use crate::outbox::{Name, Outbox};
@@ -33,6 +34,8 @@ pub(super) struct Around {
     pub(super) host: Arc<Host>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) notes: Arc<Notes>,
+    /// Taken while a part of a file is compressed.
+    pub(super) turns: Arc<Turns>,
     /// Files sealed by this process.
     pub(super) sealed: AtomicU64,
     /// Files exported by this process.
@@ -53,7 +56,7 @@ struct Shared {
     open: AtomicU64,
     /// `CLOCK_BOOTTIME` after which compressing ends; none is the largest.
     compress_until_ns: AtomicI64,
-    sealed: Box<dyn Fn() + Send + Sync>,
+    sealed: Box<dyn Fn(&Name) + Send + Sync>,
 }
 
 impl Sealer {
@@ -61,7 +64,7 @@ impl Sealer {
     pub(super) fn start(
         around: Arc<Around>,
         nice: i32,
-        sealed: impl Fn() + Send + Sync + 'static,
+        sealed: impl Fn(&Name) + Send + Sync + 'static,
     ) -> Result<Self> {
         let (jobs, inbox) = channel();
         let shared = Arc::new(Shared {
@@ -115,7 +118,7 @@ fn work(shared: &Shared, inbox: &Receiver<(Name, Unsealed)>) {
                 Ok(is_sealed) => {
                     shared.around.sealed.fetch_add(u64::from(is_sealed), Ordering::Relaxed);
                     shared.open.fetch_sub(1, Ordering::Relaxed);
-                    (shared.sealed)();
+                    (shared.sealed)(&name);
                 }
                 Err(error) => {
                     shared.around.notes.add(Issue {
@@ -136,7 +139,13 @@ fn work(shared: &Shared, inbox: &Receiver<(Name, Unsealed)>) {
 /// False if there is nothing to seal.
 fn seal(shared: &Shared, name: &Name, file: Option<Unsealed>) -> Result<bool> {
     let Around { host, outbox, .. } = &*shared.around;
-    let go_on = || host.boottime_ns() < shared.compress_until_ns.load(Ordering::Relaxed);
+    let mut turn = None;
+    let go_on = || {
+        // Gives its turn back, and takes the next one.
+        turn.take();
+        turn = Some(shared.around.turns.wait());
+        host.boottime_ns() < shared.compress_until_ns.load(Ordering::Relaxed)
+    };
     let path = outbox.live_path(name);
     if !path.exists() {
         shared.around.notes.add(Issue {

@@ -32,15 +32,17 @@ use super::exporting::Exporting;
 use super::files::{Files, Past};
 use super::notes::Notes;
 use super::probes::Probes;
+use super::publishing::Publishing;
 use super::recorder::{Recorder, Totals};
 use super::sealing::{Around, Sealer};
 use super::slot::{Polls, Slot};
 use super::worker::{Life, Shared};
 use crate::config::Config;
+use crate::export::{Exporter, Site};
 use crate::health::{self, CollectorHealth, Health, Status};
 use crate::host::Host;
 use crate::outbox::Outbox;
-use crate::redact::Redactor;
+use crate::redact::{Redactor, random_salt};
 use crate::setup::Setup;
 use crate::{duration, export, size};
 
@@ -96,6 +98,7 @@ pub(crate) fn run(load: LoadConfig, stop: Arc<AtomicBool>) -> Result<()> {
         host: setup.host.clone(),
         outbox: outbox.clone(),
         notes: Arc::new(Notes::default()),
+        turns: Arc::default(),
         sealed: 0.into(),
         exported: 0.into(),
         export_failures: 0.into(),
@@ -103,7 +106,13 @@ pub(crate) fn run(load: LoadConfig, stop: Arc<AtomicBool>) -> Result<()> {
     let nice = niceness(&config);
     let exporting = Exporting::start(around.clone(), nice)?;
     let look = exporting.clone();
-    let sealer = Sealer::start(around.clone(), nice, move || look.look())?;
+    let publishing = Publishing::start(setup.desk(), around.clone(), nice)?;
+    let queue = outbox.clone();
+    let sealer = Sealer::start(around.clone(), nice, move |name| {
+        // Before it is exported, which removes it.
+        publishing.sealed(name, &queue.sealed_path(name));
+        look.look();
+    })?;
     let now_ns = setup.host.now_ns();
     let files = Files::new(outbox, setup.node.clone(), sealer, past, now_ns)?;
     let status = Arc::new(Status::default());
@@ -144,7 +153,7 @@ impl Service {
     /// One run after another.
     fn runs(mut self, mut setup: Setup, mut run_id: String, mut resumes: bool) -> Result<()> {
         loop {
-            self.exporting.use_exporter(export::configured(&self.config.run));
+            self.exporting.use_exporter(self.exporter(&setup));
             let (session, ended) = self.one_run(&setup, run_id, resumes)?;
             match ended {
                 Ended::Stopped => {
@@ -157,6 +166,28 @@ impl Service {
                 }
             }
         }
+    }
+
+    /// The exporter that is configured now.
+    fn exporter(&self, setup: &Setup) -> Option<Box<dyn Exporter>> {
+        let site = || Site {
+            host: setup.host.clone(),
+            node: setup.node.clone(),
+            api_server: setup.api_server(),
+            service_host: std::env::var("KUBERNETES_SERVICE_HOST").ok(),
+        };
+        let notes = self.around.notes.clone();
+        let tell = Box::new(move |issue| notes.add(issue));
+        export::configured(&self.config, site, tell).unwrap_or_else(|error| {
+            self.around.notes.add(Issue {
+                source: "exporter".to_owned(),
+                kind: IssueKind::Excluded,
+                amount: None,
+                unit: None,
+                message: format!("no file can be exported: {}", super::one_line(&error)),
+            });
+            None
+        })
     }
 
     /// A new run may come with other settings. Wrong ones leave the old.
@@ -182,14 +213,16 @@ impl Service {
     ) -> Result<(Session, Ended)> {
         let host = setup.host.clone();
         let (session, to_probe) = setup.session_and_prober(run_id)?;
-        let mask: Arc<dyn Mask> =
-            Arc::new(Redactor::of_run(&self.config.redaction.value, &session.run_id)?);
+        let salt = || self.around.outbox.salt(&session.run_id, random_salt);
+        let redactor = Redactor::of_run(&self.config.redaction.value, &session.run_id, salt)?;
+        let mask: Arc<dyn Mask> = Arc::new(redactor);
         tracing::info!(run = session.run_id, resumes, "run begins");
         let (sender, events) = sync_channel(1);
         let shared = Shared {
             host: host.clone(),
             mask: mask.clone(),
             events: sender,
+            turns: self.around.turns.clone(),
             nice: niceness(&self.config),
         };
         let mut recorder = Recorder::new(
@@ -345,6 +378,7 @@ impl Service {
         let host = self.around.host.clone();
         let begun_ns = host.boottime_ns();
         let grace_ns = duration::nanos(self.config.run.grace.value);
+        self.around.turns.end();
         self.files.sealer().compress_until(begun_ns.saturating_add(grace_ns / 2));
         if let Err(error) = self.files.rest(session) {
             tracing::warn!("the next start seals the last file: {}", super::one_line(&error));

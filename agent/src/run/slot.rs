@@ -1,10 +1,11 @@
 //! One collector as the runner sees it: when it is due, what it is at, and what
 //! became of its polls.
 
-use periscope_store::batch::Outcome;
+use periscope_store::batch::{Batch, Outcome};
 use periscope_store::positions::Positions;
 
 use super::Report;
+use super::said::Said;
 use super::worker::{Event, Life, Order, Shared, Worker};
 use crate::collect::{Collector, Progress};
 use crate::duration;
@@ -70,6 +71,8 @@ pub(super) struct Slot {
     lossy: bool,
     ended_once: bool,
     report: Report,
+    /// What its rounds have said already, if it follows.
+    said: Said,
 }
 
 /// What a batch of a poll is called and came to.
@@ -118,6 +121,7 @@ impl Slot {
                 rows: 0,
                 message: None,
             },
+            said: Said::default(),
         };
         slot.start_if_free();
         slot
@@ -243,7 +247,20 @@ impl Slot {
     pub(super) fn read_again(&mut self, now_ns: i64, resume: Positions) {
         self.state = State::Idle;
         self.resume = Some(resume);
+        self.said.forget();
         self.due_ns = now_ns.saturating_add(AGAIN_NS.min(self.interval_ns));
+    }
+
+    /// Takes out of a batch what is as the round has said already.
+    pub(super) fn leave_out_said(&mut self, batch: &mut Batch) {
+        if self.follows {
+            self.said.filter(batch);
+        }
+    }
+
+    /// What it has said is in a file that is written to no more.
+    pub(super) fn forget_said(&mut self) {
+        self.said.forget();
     }
 
     /// The next poll begins from `resume`, because this one lost its way.
@@ -259,7 +276,8 @@ impl Slot {
 
     fn begin(&mut self, now_ns: i64, wall_ns: i64) {
         // The first poll is round 0.
-        self.round += u64::from(self.batches > 0);
+        let begins_round = !self.follows || self.said.begins_round(now_ns);
+        self.round += u64::from(self.batches > 0 && begins_round);
         (self.rows, self.lossy) = (0, false);
         // What was missed while it was paused is not made up for.
         if now_ns.saturating_sub(self.due_ns) >= self.interval_ns {

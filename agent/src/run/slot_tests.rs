@@ -52,6 +52,7 @@ fn slot(
         host: Arc::new(Host::open(folder.path()).unwrap()),
         mask: Arc::new(Redactor::new([7; 16])),
         events,
+        turns: Arc::default(),
         nice: 0,
     };
     let slot = Slot::new(0, Box::new(Scripted(script, false)), shared, polls, None, by, 0);

@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use periscope_store::batch::{Batch, Mask};
 use periscope_store::positions::Positions;
 
+use super::turns::Turns;
 use crate::collect::{Collector, Progress};
 use crate::host::Host;
 
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     pub(super) host: Arc<Host>,
     pub(super) mask: Arc<dyn Mask>,
     pub(super) events: SyncSender<Event>,
+    /// Taken while logs are read.
+    pub(super) turns: Arc<Turns>,
     /// Niceness of the threads; 0 leaves it.
     pub(super) nice: i32,
 }
@@ -91,6 +94,7 @@ impl Worker {
 /// Body of the thread.
 fn work(at: usize, mut collector: Box<dyn Collector>, shared: &Shared, inbox: &Receiver<Order>) {
     while let Ok(order) = inbox.recv() {
+        let turn = collector.follows().then(|| shared.turns.wait());
         let started_ns = shared.host.now_ns();
         let mut batch = Batch::masked(collector.name(), shared.mask.clone());
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -106,6 +110,7 @@ fn work(at: usize, mut collector: Box<dyn Collector>, shared: &Shared, inbox: &R
             Ok(Err(error)) => Err(format!("{error:#}")),
             Err(panic) => Err(format!("it panicked: {}", panic_text(panic.as_ref()))),
         };
+        drop(turn);
         let ended_ns = shared.host.now_ns();
         let event = Event { collector: at, batch, started_ns, ended_ns, result };
         if shared.events.send(event).is_err() {

@@ -28,13 +28,14 @@ fn ask_everything(connection: &mut Opened) -> Answer {
         while rows.next().unwrap_or_else(|error| panic!("{view}: {error}")).is_some() {}
     }
     let survey = Survey::read(connection).unwrap();
-    let mut answers = built_in().unwrap().into_iter().map(|diagnostic| {
+    let mut outages = None;
+    for diagnostic in built_in().unwrap() {
         let answer = run(connection, &diagnostic, &survey, Limits::default());
         assert_eq!(answer.error, None, "{}", diagnostic.id);
-        answer
-    });
-    let outages = answers.find(|answer| answer.diagnostic == "outage-windows");
-    assert_eq!(answers.count(), 1, "all are asked");
+        if diagnostic.id == "outage-windows" {
+            outages = Some(answer);
+        }
+    }
     outages.unwrap()
 }
 
@@ -82,7 +83,8 @@ fn objects_and_sessions_of_nonsense_are_no_error() {
 /// numbers are all `extreme` or next to it.
 fn beside_extremes(extreme: i64, interval_ns: i64) -> Opened {
     fixture::open_files(|folder| {
-        fixture::write(&toml::from_str("probe = [{ pattern = 'ooofffooo' }]").unwrap(), folder);
+        let bundle = toml::from_str("probe = [{ pattern = 'ooofffooo' }]").unwrap();
+        fixture::write(&bundle, folder).unwrap();
         let start = parse_rfc3339(START).unwrap();
         for number in 1..3 {
             let path = folder.join(format!("node-2-{number}.db"));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result, bail, ensure};
 use periscope_store::batch::{
     self, Batch, CertificateOrigin, HostSample, Issue, IssueKind, Level, LineFlags, Outcome,
     ProbeOutcome, ProbeSample, ProbeTarget, Stream,
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 use super::notation::{
     Bundle, Certificate, Collection, Iptables, Line, Loss, Object, Probe, Sample, Setting,
 };
+use super::views;
 
 /// Wall clock at the first slot of every pattern.
 pub(super) const START: &str = "2026-11-22T12:00:00Z";
@@ -52,6 +54,7 @@ pub(super) const COLLECTORS: [&str; 15] = [
 ];
 
 /// An open bundle, and the folder that its chunks are read from.
+#[derive(Debug)]
 pub(super) struct Opened {
     bundle: bundle::Bundle,
     _folder: TempDir,
@@ -71,30 +74,54 @@ impl DerefMut for Opened {
     }
 }
 
-/// Opens the bundle that a case describes.
+/// Makes and opens the bundle that a case describes.
+///
+/// # Errors
+///
+/// If the case says something that no agent could have seen, or there is no room.
+pub(super) fn make(bundle: &Bundle) -> Result<Opened> {
+    make_with(|folder| write(bundle, folder).map(drop))
+}
+
+/// Opens all files that `write` puts into a folder.
+fn make_with(write: impl FnOnce(&Path) -> Result<()>) -> Result<Opened> {
+    // Files that are thrown away at once need not reach a disk.
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let folder = folder.context("making a folder for the case")?;
+    write(folder.path())?;
+    let bundle = bundle::Bundle::open(&[folder.path().to_owned()])?;
+    if let Some(problem) = bundle.problems().first() {
+        bail!("{}", problem.error);
+    }
+    views::create(bundle.connection()).context("creating the views")?;
+    Ok(Opened { bundle, _folder: folder })
+}
+
+/// [`make`] of a case that is known to be sound.
+#[cfg(test)]
 pub(super) fn open(bundle: &Bundle) -> Opened {
-    open_crafted(bundle, "")
+    make(bundle).unwrap()
 }
 
 /// The same, after `sql` has been run on each of its files.
+#[cfg(test)]
 pub(super) fn open_crafted(bundle: &Bundle, sql: &str) -> Opened {
     open_files(|folder| {
-        for path in write(bundle, folder) {
+        for path in write(bundle, folder).unwrap() {
             Connection::open(path).unwrap().execute_batch(sql).unwrap();
         }
     })
 }
 
 /// Opens all files that `write` puts into a folder.
+#[cfg(test)]
 pub(super) fn open_files(write: impl FnOnce(&Path)) -> Opened {
-    // Files that are thrown away at once need not reach a disk.
-    let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    let folder = folder.unwrap();
-    write(folder.path());
-    let bundle = crate::open::open(&[folder.path().to_owned()]).unwrap();
-    assert!(bundle.problems().is_empty(), "{:?}", bundle.problems());
-    Opened { bundle, _folder: folder }
+    make_with(|folder| {
+        write(folder);
+        Ok(())
+    })
+    .unwrap()
 }
 
 /// A node by its name, as every file of it says it.
@@ -116,26 +143,31 @@ pub(super) fn session(number: u32, boot: u32, started_ns: i64) -> Session {
 }
 
 /// Writes the files of a bundle.
-pub(super) fn write(bundle: &Bundle, folder: &Path) -> Vec<PathBuf> {
-    let mut seen = Seen { start: parse_rfc3339(START).unwrap(), ..Seen::default() };
+///
+/// # Errors
+///
+/// As [`make`].
+pub(super) fn write(bundle: &Bundle, folder: &Path) -> Result<Vec<PathBuf>> {
+    let start = parse_rfc3339(START).context("the first slot has a time")?;
+    let mut seen = Seen { start, ..Seen::default() };
     for node in &bundle.nodes {
         seen.lives.insert((node.clone(), 0), Life { boot: 0, from: seen.start, ..Life::default() });
     }
-    bundle.probe.iter().for_each(|probe| seen.probe(probe));
-    bundle.log.iter().for_each(|line| seen.log(line));
-    bundle.sample.iter().for_each(|sample| seen.host_sample(sample));
-    bundle.setting.iter().for_each(|setting| seen.setting(setting));
-    bundle.object.iter().for_each(|object| seen.object(object));
-    bundle.certificate.iter().for_each(|certificate| seen.certificate(certificate));
-    bundle.iptables.iter().for_each(|table| seen.iptables(table));
-    bundle.issue.iter().for_each(|loss| seen.issue(loss));
-    bundle.collection.iter().for_each(|collection| seen.collection(collection));
+    bundle.probe.iter().try_for_each(|probe| seen.probe(probe))?;
+    bundle.log.iter().try_for_each(|line| seen.log(line))?;
+    bundle.sample.iter().try_for_each(|sample| seen.host_sample(sample))?;
+    bundle.setting.iter().try_for_each(|setting| seen.setting(setting))?;
+    bundle.object.iter().try_for_each(|object| seen.object(object))?;
+    bundle.certificate.iter().try_for_each(|certificate| seen.certificate(certificate))?;
+    bundle.iptables.iter().try_for_each(|table| seen.iptables(table))?;
+    bundle.issue.iter().try_for_each(|loss| seen.issue(loss))?;
+    bundle.collection.iter().try_for_each(|collection| seen.collection(collection))?;
     seen.lives
         .into_iter()
         .map(|((name, number), life)| {
             let path = folder.join(format!("{name}-{number}.db"));
-            life.write(&path, &node(&name), number);
-            path
+            life.write(&path, &node(&name), number)?;
+            Ok(path)
         })
         .collect()
 }
@@ -174,9 +206,9 @@ struct Cursor {
 }
 
 impl Life {
-    fn write(self, path: &Path, node: &Node, number: u32) {
+    fn write(self, path: &Path, node: &Node, number: u32) -> Result<()> {
         let session = session(number, self.boot, self.from);
-        let mut writer = Writer::create(path, node, &session).unwrap();
+        let mut writer = Writer::create(path, node, &session)?;
         for round in self.rounds.into_values() {
             let poll = Poll {
                 seq: 0,
@@ -186,9 +218,10 @@ impl Life {
                 outcome: round.outcome,
                 message: round.message,
             };
-            writer.commit(round.batch, &poll).unwrap();
+            writer.commit(round.batch, &poll)?;
         }
-        writer.seal().unwrap();
+        writer.seal()?;
+        Ok(())
     }
 
     fn round(&mut self, collector: &'static str, from: i64, until: i64) -> &mut Round {
@@ -207,40 +240,54 @@ impl Life {
 
 impl Seen {
     /// The collector's round in the first session of a node.
-    fn round(&mut self, node: &str, collector: &'static str, from: i64) -> &mut Round {
-        let life = self.lives.get_mut(&(node.to_owned(), 0)).expect(node);
-        life.round(collector, from, from + SECOND)
+    fn round(&mut self, node: &str, collector: &'static str, from: i64) -> Result<&mut Round> {
+        let life = self.lives.get_mut(&(node.to_owned(), 0));
+        let life = life.with_context(|| format!("nodes does not name {node:?}"))?;
+        Ok(life.round(collector, from, from + SECOND))
     }
 
-    fn log(&mut self, line: &Line) {
+    fn log(&mut self, line: &Line) -> Result<()> {
         let (collector, stream) = match (&line.unit, &line.path, &line.container) {
             (Some(unit), None, None) => ("service-logs", Stream::unit(unit)),
             (None, Some(path), None) => ("provision-logs", Stream::file(path)),
             (None, None, Some(name)) => {
-                let [namespace, pod, container] =
-                    name.split('/').collect::<Vec<_>>().try_into().expect(name);
+                let names: Vec<&str> = name.split('/').collect();
+                let &[namespace, pod, container] = names.as_slice() else {
+                    bail!("container {name:?} is not namespace/pod/container");
+                };
                 ("container-logs", Stream::container(namespace, pod, "uid", container, 0))
             }
-            _ => panic!("a line has one of unit, path and container: {line:?}"),
+            _ => bail!("a line has one of unit, path and container: {}", line.message),
         };
-        let level = [Level::Debug, Level::Info, Level::Warning, Level::Error, Level::Fatal];
-        let level = line.level.as_deref().map_or(Level::None, |text| {
-            level.into_iter().find(|level| level.as_str() == Some(text)).expect(text)
-        });
-        let batch = &mut self.round(&line.node, collector, at(&line.at)).batch;
+        let levels = [Level::Debug, Level::Info, Level::Warning, Level::Error, Level::Fatal];
+        let level = match line.level.as_deref() {
+            None => Level::None,
+            Some(text) => levels
+                .into_iter()
+                .find(|level| level.as_str() == Some(text))
+                .with_context(|| format!("there is no level {text:?}"))?,
+        };
+        let over = line.over.as_deref().map_or(Ok(0), nanoseconds)?;
+        let from = at(&line.at)?;
+        let batch = &mut self.round(&line.node, collector, from)?.batch;
         let stream = batch.stream(stream);
         let flags = LineFlags { level, ..LineFlags::default() };
-        batch.log(stream, at(&line.at), flags, line.message.as_bytes());
+        for n in 0..i64::from(line.times) {
+            let ts_ns = from + over / i64::from(line.times) * n;
+            batch.log(stream, ts_ns, flags, line.message.as_bytes());
+        }
+        Ok(())
     }
 
-    fn host_sample(&mut self, sample: &Sample) {
-        let ts_ns = at(&sample.at);
-        let batch = &mut self.round(&sample.node, "host-samples", ts_ns).batch;
+    fn host_sample(&mut self, sample: &Sample) -> Result<()> {
+        let ts_ns = at(&sample.at)?;
+        let batch = &mut self.round(&sample.node, "host-samples", ts_ns)?.batch;
         let stream = batch.stream(Stream::host(&sample.family));
         batch.sample(stream, &HostSample { ts_ns, name: sample.name.clone(), value: sample.value });
+        Ok(())
     }
 
-    fn setting(&mut self, setting: &Setting) {
+    fn setting(&mut self, setting: &Setting) -> Result<()> {
         let collector = match setting.scope.as_str() {
             "dns.node" | "dns.localdns" | "dns.hosts" => "dns-node",
             "dns.pod" => "dns-pod",
@@ -250,37 +297,43 @@ impl Seen {
             "sysctl" | "containerd" | "containerd.registry" | "service" | "aks" | "boot" => {
                 "node-settings"
             }
-            other => panic!("no collector reads scope {other}"),
+            other => bail!("no collector reads scope {other:?}"),
         };
-        self.round(&setting.node, collector, self.start).batch.setting(batch::Setting {
+        self.round(&setting.node, collector, self.start)?.batch.setting(batch::Setting {
             scope: setting.scope.clone(),
             name: setting.name.clone(),
             value: Some(setting.value.clone()),
             source: setting.source.clone(),
         });
+        Ok(())
     }
 
-    fn object(&mut self, object: &Object) {
-        let json: serde_json::Value = serde_json::from_str(&object.json).expect(&object.json);
+    fn object(&mut self, object: &Object) -> Result<()> {
+        let json: serde_json::Value = serde_json::from_str(&object.json)
+            .with_context(|| format!("object {}", object.json))?;
         let text = |path: &str| Some(json.pointer(path)?.as_str()?.to_owned());
-        let from = object.at.as_deref().map_or(self.start, at);
-        self.round(&object.node, "kubernetes-objects", from).batch.object(batch::Object {
+        let has = |path: &str| {
+            text(path).with_context(|| format!("object {} has no {path}", object.json))
+        };
+        let from = object.at.as_deref().map_or(Ok(self.start), at)?;
+        self.round(&object.node, "kubernetes-objects", from)?.batch.object(batch::Object {
             api_version: text("/apiVersion").unwrap_or_else(|| "v1".to_owned()),
-            kind: text("/kind").expect("an object has a kind"),
+            kind: has("/kind")?,
             namespace: text("/metadata/namespace"),
-            name: text("/metadata/name").expect("an object has a name"),
+            name: has("/metadata/name")?,
             uid: text("/metadata/uid"),
             json: object.json.clone(),
         });
+        Ok(())
     }
 
-    fn certificate(&mut self, seen: &Certificate) {
+    fn certificate(&mut self, seen: &Certificate) -> Result<()> {
         let (origin, collector) = match seen.verified {
             Some(_) => (CertificateOrigin::Server, "probe"),
             None => (CertificateOrigin::File, "certificates"),
         };
-        let time = |text: &str| parse_rfc3339(text).expect(text);
-        let round = self.round(&seen.node, collector, self.start);
+        let time = |text: &str| parse_rfc3339(text).with_context(|| format!("{text:?} is no time"));
+        let round = self.round(&seen.node, collector, self.start)?;
         round.batch.certificate(batch::Certificate {
             origin,
             source: seen.source.clone(),
@@ -288,8 +341,8 @@ impl Seen {
             subject: seen.subject.clone(),
             issuer: "CN=ca".to_owned(),
             serial: "01".to_owned(),
-            not_before_ns: time(&seen.not_before),
-            not_after_ns: time(&seen.not_after),
+            not_before_ns: time(&seen.not_before)?,
+            not_after_ns: time(&seen.not_after)?,
             alternative_names: vec!["a.example".to_owned()],
             is_authority: false,
             public_key: "RSA 2048".to_owned(),
@@ -297,10 +350,11 @@ impl Seen {
             verified: seen.verified,
             untrusted: seen.verification.clone(),
         });
+        Ok(())
     }
 
-    fn iptables(&mut self, seen: &Iptables) {
-        let batch = &mut self.round(&seen.node, "iptables", self.start).batch;
+    fn iptables(&mut self, seen: &Iptables) -> Result<()> {
+        let batch = &mut self.round(&seen.node, "iptables", self.start)?.batch;
         for chain in &seen.chains {
             batch.iptables_chain(batch::IptablesChain {
                 family: "ipv4",
@@ -320,7 +374,7 @@ impl Seen {
                 family: "ipv4",
                 backend: "nf_tables",
                 table: seen.table.clone(),
-                chain: after("-A").expect(rule),
+                chain: after("-A").with_context(|| format!("rule {rule:?} has no -A"))?,
                 position,
                 destination: after("-d"),
                 destination_port: after("--dport"),
@@ -329,9 +383,10 @@ impl Seen {
                 ..batch::IptablesRule::default()
             });
         }
+        Ok(())
     }
 
-    fn issue(&mut self, loss: &Loss) {
+    fn issue(&mut self, loss: &Loss) -> Result<()> {
         let kinds = [
             IssueKind::Absent,
             IssueKind::Excluded,
@@ -340,8 +395,9 @@ impl Seen {
             IssueKind::Dropped,
             IssueKind::Damaged,
         ];
-        let kind = kinds.into_iter().find(|kind| kind.as_str() == loss.kind).expect(&loss.kind);
-        let round = self.round(&loss.node, collector(&loss.collector), self.start);
+        let kind = kinds.into_iter().find(|kind| kind.as_str() == loss.kind);
+        let kind = kind.with_context(|| format!("there is no issue of kind {:?}", loss.kind))?;
+        let round = self.round(&loss.node, collector(&loss.collector)?, self.start)?;
         round.batch.issue(Issue {
             source: loss.source.clone(),
             kind,
@@ -349,17 +405,20 @@ impl Seen {
             unit: loss.amount.map(|_| "lines"),
             message: loss.message.clone(),
         });
+        Ok(())
     }
 
-    fn collection(&mut self, collection: &Collection) {
-        let round = self.round(&collection.node, collector(&collection.collector), self.start);
-        round.outcome = outcome(&collection.outcome);
+    fn collection(&mut self, collection: &Collection) -> Result<()> {
+        let round = self.round(&collection.node, collector(&collection.collector)?, self.start)?;
+        round.outcome = outcome(&collection.outcome)?;
         round.message.clone_from(&collection.message);
+        Ok(())
     }
 
-    fn probe(&mut self, probe: &Probe) {
-        let interval = nanoseconds(&probe.interval);
-        let offset = nanoseconds(&probe.offset);
+    fn probe(&mut self, probe: &Probe) -> Result<()> {
+        let interval = nanoseconds(&probe.interval)?;
+        let offset = nanoseconds(&probe.offset)?;
+        ensure!(interval > 0, "interval {:?} is not above 0 s", probe.interval);
         let mut now = Cursor {
             session: 0,
             boot: 0,
@@ -374,10 +433,10 @@ impl Seen {
                     (now.session, now.seq) = (now.session + 1, 0);
                     (now.boot, now.mono_ns) = (now.boot + 1, SECOND);
                 }
-                '~' => now.ts_ns += nanoseconds(&probe.step),
+                '~' => now.ts_ns += nanoseconds(&probe.step)?,
                 _ => {
                     if sign != '_' {
-                        self.sample(probe, sign, &now);
+                        self.sample(probe, sign, &now)?;
                         now.seq += 1;
                     }
                     now.ts_ns += interval;
@@ -385,22 +444,23 @@ impl Seen {
                 }
             }
         }
+        Ok(())
     }
 
-    fn sample(&mut self, probe: &Probe, sign: char, now: &Cursor) {
+    fn sample(&mut self, probe: &Probe, sign: char, now: &Cursor) -> Result<()> {
         let failure = match sign {
             'f' => probe.fail.as_str(),
             'd' => "dns timeout",
             't' => "tls tls_handshake",
             'h' => "http http_5xx",
             'o' | 's' => "",
-            other => panic!("a pattern has no sign {other}"),
+            other => bail!("a pattern has no sign {other:?}\nhint: o f d t h s _ | ! ~"),
         };
         let (phase, class) = failure.split_once(' ').unwrap_or_default();
         let (outcome, duration) = match (sign, class) {
             ('o', _) => (ProbeOutcome::Ok, OK_NS),
             ('s', _) => (ProbeOutcome::Skipped, 0),
-            (_, "timeout") => (ProbeOutcome::Fail, nanoseconds(&probe.timeout)),
+            (_, "timeout") => (ProbeOutcome::Fail, nanoseconds(&probe.timeout)?),
             _ => (ProbeOutcome::Fail, QUICK_NS),
         };
         let is_failure = outcome == ProbeOutcome::Fail;
@@ -421,42 +481,48 @@ impl Seen {
             from: now.ts_ns,
             ..Life::default()
         });
-        assert_eq!(life.boot, now.boot, "all patterns of a node reboot alike: {probe:?}");
+        ensure!(life.boot == now.boot, "patterns of {} do not reboot alike", probe.node);
         let batch = &mut life.round("probe", now.ts_ns, now.ts_ns + duration).batch;
-        let stream = batch.stream(Stream::probe(&target(probe)));
+        let stream = batch.stream(Stream::probe(&target(probe)?));
         batch.probe(stream, &sample);
+        Ok(())
     }
 }
 
-fn target(probe: &Probe) -> ProbeTarget {
-    ProbeTarget {
+fn target(probe: &Probe) -> Result<ProbeTarget> {
+    Ok(ProbeTarget {
         name: probe.target.clone(),
         kind: probe.kind.clone(),
         url: probe.url.clone().unwrap_or_else(|| format!("https://{}.example/", probe.target)),
-        interval_ns: nanoseconds(&probe.interval),
-        timeout_ns: nanoseconds(&probe.timeout),
-    }
+        interval_ns: nanoseconds(&probe.interval)?,
+        timeout_ns: nanoseconds(&probe.timeout)?,
+    })
 }
 
 /// Name of a collector that there is.
-fn collector(name: &str) -> &'static str {
-    COLLECTORS.into_iter().find(|known| *known == name).expect(name)
+fn collector(name: &str) -> Result<&'static str> {
+    let known = COLLECTORS.into_iter().find(|known| *known == name);
+    known.with_context(|| format!("nothing is collected by {name:?}"))
 }
 
 /// Outcome of its text.
-pub(super) fn outcome(text: &str) -> Outcome {
+pub(super) fn outcome(text: &str) -> Result<Outcome> {
     let all = [Outcome::Complete, Outcome::Partial, Outcome::Absent, Outcome::Failed];
-    all.into_iter().find(|outcome| outcome.as_str() == text).expect(text)
+    let known = all.into_iter().find(|outcome| outcome.as_str() == text);
+    known.with_context(|| format!("no collector comes to outcome {text:?}"))
 }
 
 /// Nanoseconds of `12:00:10` on the day of [`START`].
-fn at(time: &str) -> i64 {
-    let (day, _) = START.split_once('T').unwrap();
-    parse_rfc3339(&format!("{day}T{time}Z")).expect(time)
+fn at(time: &str) -> Result<i64> {
+    let (day, _) = START.split_once('T').unwrap_or_default();
+    let ns = parse_rfc3339(&format!("{day}T{time}Z"));
+    ns.with_context(|| format!("{time:?} is no time of the day\nhint: at = \"12:00:10\""))
 }
 
 /// Nanoseconds of `10s`, `1.5s` or `-3600s`.
-fn nanoseconds(text: &str) -> i64 {
-    let seconds: f64 = text.strip_suffix('s').and_then(|text| text.parse().ok()).expect(text);
-    (seconds * SECOND as f64) as i64
+fn nanoseconds(text: &str) -> Result<i64> {
+    let seconds: Option<f64> = text.strip_suffix('s').and_then(|text| text.parse().ok());
+    let seconds = seconds.filter(|seconds| seconds.abs() < 1e9);
+    let seconds = seconds.with_context(|| format!("{text:?} is no time in seconds, as 10s is"))?;
+    Ok((seconds * SECOND as f64) as i64)
 }

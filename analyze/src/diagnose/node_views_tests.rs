@@ -148,6 +148,18 @@ fn objects_of_nonsense_are_no_error() {
             "spec": {"template": {"spec": {"containers": ["x"]}}}, "status": {"conditions": ["x"]}}"#,
         r#"{"kind": "EndpointSlice", "metadata": {"name": "e"}, "ports": ["x"], "endpoints": ["x", {}]}"#,
         r#"{"kind": "PodDisruptionBudget", "metadata": {"name": "b"}, "spec": "x"}"#,
+        r#"{"kind": "Pod", "metadata": {"namespace": "s", "name": "lists", "ownerReferences": ["x", {}]},
+            "spec": {"containers": ["x", {"name": "c"}], "initContainers": ["x"]},
+            "status": {"conditions": ["x", {}], "containerStatuses": ["x", {"state": "x"}, 1],
+                "initContainerStatuses": [[], "x"]}}"#,
+        r#"{"kind": "Pod", "metadata": {"namespace": "s", "name": "texts", "ownerReferences": "x"},
+            "spec": {"containers": "x", "initContainers": "x"},
+            "status": {"conditions": "x", "containerStatuses": "x", "initContainerStatuses": "x"}}"#,
+        r#"{"kind": "Service", "metadata": {"namespace": "kube-system", "name": "kube-dns"},
+            "spec": {"ports": ["x"], "clusterIPs": "x", "selector": "x"}}"#,
+        r#"{"kind": "Node", "metadata": {"name": "node-1", "labels": "x"},
+            "status": {"conditions": ["x"], "nodeInfo": "x"}}"#,
+        r#"{"kind": "Event", "metadata": {"name": "e"}, "involvedObject": "x", "series": "x"}"#,
     ]);
     for (view, rows) in [
         ("node_condition", "0"),
@@ -156,6 +168,15 @@ fn objects_of_nonsense_are_no_error() {
         ("disruption_budget", "1"),
         ("helm_release", "0"),
         ("certificate", "0"),
+        ("node", "1"),
+        ("pod", "2"),
+        ("pod_status", "2"),
+        ("container", "1"),
+        ("container_termination", "0"),
+        ("service", "1"),
+        ("event", "1"),
+        ("event_series", "1"),
+        ("node_condition_change", "0"),
     ] {
         check(&connection, &format!("SELECT count(*) FROM (SELECT * FROM {view})"), &[rows]);
         // Counting builds no columns.

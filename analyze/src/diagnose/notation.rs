@@ -109,6 +109,10 @@ pub(super) struct Line {
     /// As in column `level`; none if it is left out.
     pub(super) level: Option<String>,
     pub(super) message: String,
+    /// How often it was written, from `at` on, spread over the time of `over`.
+    #[serde(default = "once")]
+    pub(super) times: u32,
+    pub(super) over: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -199,6 +203,10 @@ pub(super) struct Collection {
     pub(super) collector: String,
     pub(super) outcome: String,
     pub(super) message: Option<String>,
+}
+
+fn once() -> u32 {
+    1
 }
 
 fn first_node() -> String {

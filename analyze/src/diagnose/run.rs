@@ -132,6 +132,9 @@ pub(crate) struct Answer {
     pub(crate) error: Option<String>,
     /// Whether there were more findings than the limit.
     pub(crate) truncated: bool,
+    /// How long it took. Not told to programs: it differs from one run to the next.
+    #[serde(skip)]
+    pub(crate) took: Duration,
 }
 
 /// One row of a diagnostic.
@@ -196,6 +199,7 @@ pub(crate) fn run(
     survey: &Survey,
     limits: Limits,
 ) -> Answer {
+    let began = Instant::now();
     let rows = guarded(connection, limits.deadline, |connection| {
         read_rows(connection, diagnostic, survey, limits.max_findings)
     });
@@ -217,6 +221,7 @@ pub(crate) fn run(
         findings: rows.findings,
         error,
         truncated: rows.truncated,
+        took: began.elapsed(),
     }
 }
 

@@ -161,7 +161,7 @@ fn rounds(batches: &[(u64, &str)]) -> Opened {
                 round: *round,
                 started_ns,
                 ended_ns: started_ns,
-                outcome: fixture::outcome(outcome),
+                outcome: fixture::outcome(outcome).unwrap(),
                 message: Some(format!("{outcome} {seq}")),
             };
             writer.commit(one_setting(seq, poll.outcome), &poll).unwrap();

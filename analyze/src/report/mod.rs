@@ -17,7 +17,7 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use periscope_store::bundle::Bundle;
 use rusqlite::Connection;
 
@@ -50,6 +50,9 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<Outcome> {
         write(&report, arguments.format, &mut out)?;
         out.flush()?;
     }
+    if arguments.timings {
+        tell_timings(&report);
+    }
     let damaged = warn_of_damage(&bundle);
     let failed = report.diagnostics.iter().any(|(_, answer)| answer.error.is_some());
     let found = report.diagnostics.iter().any(|(_, answer)| !answer.findings.is_empty());
@@ -65,24 +68,23 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<Outcome> {
 /// Writes a report in one of its formats.
 pub(crate) fn write(report: &Report, format: ReportFormat, out: &mut impl Write) -> Result<()> {
     match format {
-        ReportFormat::Table => text::write(report, out),
+        ReportFormat::Table => Ok(text::write(report, out)?),
         ReportFormat::Json => json::write(report, out),
     }
 }
 
-fn chosen(arguments: &ReportArguments) -> Result<Vec<Diagnostic>> {
-    let all = library::built_in()?;
-    for name in arguments.only.iter().chain(&arguments.skip) {
-        if !all.iter().any(|diagnostic| diagnostic.id == *name) {
-            let known: Vec<_> = all.iter().map(|diagnostic| diagnostic.id.as_str()).collect();
-            bail!("there is no diagnostic {name}\nhint: one of {}", known.join(", "));
-        }
+/// How long each diagnostic took, the slowest first.
+fn tell_timings(report: &Report) {
+    let mut answers: Vec<_> = report.diagnostics.iter().map(|(_, answer)| answer).collect();
+    answers.sort_by_key(|answer| Reverse(answer.took));
+    for answer in answers {
+        output::note(&format!("{:8.3} s  {}", answer.took.as_secs_f64(), answer.diagnostic));
     }
-    let is_chosen = |id: &String| {
-        (arguments.only.is_empty() || arguments.only.contains(id)) && !arguments.skip.contains(id)
-    };
-    let mut chosen: Vec<_> =
-        all.into_iter().filter(|diagnostic| is_chosen(&diagnostic.id)).collect();
+}
+
+fn chosen(arguments: &ReportArguments) -> Result<Vec<Diagnostic>> {
+    let all = library::load(&arguments.library.folders)?;
+    let mut chosen = library::choose(all, &arguments.only, &arguments.skip)?;
     for text in &arguments.param {
         set_param(&mut chosen, text)?;
     }

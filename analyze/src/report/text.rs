@@ -1,8 +1,7 @@
 //! The report as text, sized to the terminal.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use anyhow::Result;
 use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 
@@ -10,9 +9,7 @@ use super::{Gap, Reached, Report};
 use crate::diagnose::parse::{Diagnostic, Severity};
 use crate::diagnose::run::{Answer, Finding, State};
 use crate::output::{printable, table};
-
-/// Width of prose where there is no terminal.
-const DEFAULT_WIDTH: usize = 100;
+use crate::prose::{self, Spacing, write_wrapped};
 
 /// Findings of one diagnostic that are shown; the rest is counted.
 const SHOWN_FINDINGS: usize = 100;
@@ -21,8 +18,8 @@ const SHOWN_FINDINGS: usize = 100;
 const SHOWN_CONNECTIONS: usize = 40;
 
 /// Writes all of a report.
-pub(super) fn write(report: &Report, out: &mut impl Write) -> Result<()> {
-    let width = Table::new().width().map_or(DEFAULT_WIDTH, usize::from).clamp(40, 120);
+pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let width = prose::width();
     write_head(report, width, out)?;
     write_collected(report, width, out)?;
     write_connections(report, out)?;
@@ -30,7 +27,7 @@ pub(super) fn write(report: &Report, out: &mut impl Write) -> Result<()> {
     write_rest(report, width, out)
 }
 
-fn write_head(report: &Report, width: usize, out: &mut impl Write) -> Result<()> {
+fn write_head(report: &Report, width: usize, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "PERISCOPE REPORT\n")?;
     write_wrapped(
         out,
@@ -65,7 +62,7 @@ fn some(names: &[String]) -> String {
     printable(&text)
 }
 
-fn write_collected(report: &Report, width: usize, out: &mut impl Write) -> Result<()> {
+fn write_collected(report: &Report, width: usize, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nCOLLECTED (on how many nodes)\n")?;
     let mut collected =
         table(["collector", "complete", "partial", "absent", "failed", "missing", "rows"]);
@@ -89,7 +86,7 @@ fn write_collected(report: &Report, width: usize, out: &mut impl Write) -> Resul
     Ok(())
 }
 
-fn write_gap(gap: &Gap, width: usize, out: &mut impl Write) -> Result<()> {
+fn write_gap(gap: &Gap, width: usize, out: &mut impl Write) -> io::Result<()> {
     let nodes = match gap.nodes {
         1 => gap.node.clone(),
         n => format!("{n} nodes ({}, …)", gap.node),
@@ -98,7 +95,7 @@ fn write_gap(gap: &Gap, width: usize, out: &mut impl Write) -> Result<()> {
     write_wrapped(out, &format!("  {} {} ", gap.outcome, gap.collector), &text, width)
 }
 
-fn write_connections(report: &Report, out: &mut impl Write) -> Result<()> {
+fn write_connections(report: &Report, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nCONNECTIONS\n")?;
     if report.connections.is_empty() {
         writeln!(out, "No probe samples: nothing is known of any connection.")?;
@@ -158,7 +155,7 @@ fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
     }
 }
 
-fn write_findings(report: &Report, width: usize, out: &mut impl Write) -> Result<()> {
+fn write_findings(report: &Report, width: usize, out: &mut impl Write) -> io::Result<()> {
     let all = || report.diagnostics.iter().flat_map(|(_, answer)| &answer.findings);
     let count = |severity| all().filter(|finding| finding.severity == severity).count() as i64;
     writeln!(
@@ -181,7 +178,7 @@ fn write_answer(
     answer: &Answer,
     width: usize,
     out: &mut impl Write,
-) -> Result<()> {
+) -> io::Result<()> {
     writeln!(out, "\n{}: {} ({})", diagnostic.id, diagnostic.title, answer.findings.len())?;
     for finding in answer.findings.iter().take(SHOWN_FINDINGS) {
         write_finding(finding, width, out)?;
@@ -192,17 +189,14 @@ fn write_answer(
         writeln!(out, "\n  and {more}{hidden} more")?;
     }
     writeln!(out)?;
-    for paragraph in paragraphs(&diagnostic.prose) {
-        let deeper = if paragraph.starts_with("- ") { 2 } else { 0 };
-        write_indented(out, "  ", &paragraph, width, deeper)?;
-    }
+    prose::write(out, "  ", &diagnostic.prose, width, Spacing::Dense)?;
     if let Some(docs) = &diagnostic.docs {
         writeln!(out, "  {docs}")?;
     }
     Ok(())
 }
 
-fn write_finding(finding: &Finding, width: usize, out: &mut impl Write) -> Result<()> {
+fn write_finding(finding: &Finding, width: usize, out: &mut impl Write) -> io::Result<()> {
     let node = finding.node.as_deref().unwrap_or("all nodes");
     let head = format!("\n  {} on {}: ", finding.severity, printable(node));
     write_wrapped(out, &head, &printable(&finding.message), width)?;
@@ -219,7 +213,7 @@ fn write_finding(finding: &Finding, width: usize, out: &mut impl Write) -> Resul
 }
 
 /// What is healthy, what nobody looked at, and what could not be asked.
-fn write_rest(report: &Report, width: usize, out: &mut impl Write) -> Result<()> {
+fn write_rest(report: &Report, width: usize, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nNO FINDINGS (healthy), NOT KNOWN (blind), NOT ASKED (error)\n")?;
     for (diagnostic, answer) in &report.diagnostics {
         let id = &diagnostic.id;
@@ -247,64 +241,6 @@ fn write_rest(report: &Report, width: usize, out: &mut impl Write) -> Result<()>
     Ok(())
 }
 
-/// Paragraphs of prose, each on one line; items of a list are paragraphs too.
-fn paragraphs(prose: &str) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    let mut is_new = true;
-    for line in prose.lines() {
-        is_new |= line.starts_with("- ");
-        if line.trim().is_empty() {
-            is_new = true;
-        } else if let (false, Some(last)) = (is_new, all.last_mut()) {
-            last.push(' ');
-            last.push_str(line.trim());
-        } else {
-            all.push(line.trim().to_owned());
-            is_new = false;
-        }
-    }
-    all
-}
-
-/// Writes a text after a head, broken between words; further lines are indented
-/// a little deeper than the first.
-fn write_wrapped(out: &mut impl Write, head: &str, text: &str, width: usize) -> Result<()> {
-    write_indented(out, head, text, width, 4)
-}
-
-/// The same, further lines being indented by `deeper` more than the first.
-fn write_indented(
-    out: &mut impl Write,
-    head: &str,
-    text: &str,
-    width: usize,
-    deeper: usize,
-) -> Result<()> {
-    let first = head.trim_start_matches('\n');
-    let indent = first.len() - first.trim_start().len() + deeper;
-    let mut line = head.to_owned();
-    let mut used = first.chars().count();
-    let mut is_empty = true;
-    for word in text.split_whitespace() {
-        let length = word.chars().count();
-        if !is_empty && used + 1 + length > width {
-            writeln!(out, "{}", line.trim_end())?;
-            line = " ".repeat(indent);
-            used = indent;
-            is_empty = true;
-        }
-        if !is_empty {
-            line.push(' ');
-            used += 1;
-        }
-        line.push_str(word);
-        used += length;
-        is_empty = false;
-    }
-    writeln!(out, "{}", line.trim_end())?;
-    Ok(())
-}
-
 fn plural(count: i64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
@@ -317,16 +253,6 @@ fn to_second(ts: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn long_texts_are_wrapped_below_their_beginning() {
-        let mut out = Vec::new();
-        write_wrapped(&mut out, "  head: ", "one two three four five", 18).expect("written");
-        assert_eq!(
-            String::from_utf8(out).expect("text"),
-            "  head: one two\n      three four\n      five\n"
-        );
-    }
 
     #[test]
     fn only_whole_is_a_hundred_percent() {

@@ -61,7 +61,22 @@ impl<'a> Reader<'a> {
         Self { bytes }
     }
 
+    #[inline]
     pub(super) fn varint(&mut self) -> Result<u64> {
+        match *self.bytes {
+            [byte @ 0..0x80, ref rest @ ..] => {
+                self.bytes = rest;
+                Ok(u64::from(byte))
+            }
+            [low, high @ 0..0x80, ref rest @ ..] => {
+                self.bytes = rest;
+                Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];

@@ -1,39 +1,24 @@
-//! Skip filters: which three letters in a row occur in the messages of a chunk.
+//! Skip filters: which three bytes in a row occur in the messages of a chunk.
 //!
-//! A search for a rare text reads the filter of a chunk, a tenth of its size,
-//! and leaves most chunks alone. What a filter denies is not there; what it does
-//! not deny may be. A filter that makes no sense denies nothing.
+//! A search for a rare text reads the filter of a chunk, a fortieth of its size,
+//! and leaves most chunks alone. What a filter denies is not there; of what it does
+//! not deny, all trigrams are. A filter that makes no sense denies nothing.
 //!
-//! Kind 1 is a binary fuse filter with fingerprints of 8 bits
-//! (<https://arxiv.org/abs/2201.01174>) over the distinct trigrams of all
-//! messages, ASCII letters in lower case, each as the number
-//! `first << 16 | second << 8 | third`:
-//!
-//! | bytes | what, little-endian |
-//! |---|---|
-//! | 8 | seed of the hash |
-//! | 4 | length of a segment, a power of two |
-//! | 4 | the same less 1 |
-//! | 4 | length of all segments but the last two |
-//! | rest | fingerprints |
+//! `store/FORMAT.md` has the layout: the distinct trigrams as sorted numbers, their
+//! gaps compressed. That is half of what fingerprints of them take, and exact.
 
-use std::collections::HashSet;
+use super::columns::{FrameWriter, Frames, Reader, put_varint};
+use super::{COMPACT_LEVEL, LogColumns};
 
-use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter, FilterRef};
-
-use super::LogColumns;
-
-/// Number of the kind of filter that this module makes.
-pub(crate) const TRIGRAMS: i64 = 1;
-
-/// Size that no filter exceeds: there are 2^24 trigrams.
-pub(crate) const MAX_BYTES: usize = 1 << 25;
+/// Size that no filter exceeds, and neither of its frames: what has more trigrams
+/// has most of them, and a filter would deny nothing.
+pub(crate) const MAX_BYTES: usize = 1 << 22;
 
 /// Length of the shortest text that a filter can deny.
 pub(crate) const MIN_TEXT: usize = 3;
 
-/// Bytes of a filter before its fingerprints.
-const HEAD: usize = BinaryFuse8::DESCRIPTOR_LEN;
+/// Place of a byte that is no symbol.
+const NO_SYMBOL: u32 = u32::MAX;
 
 /// Filter of some messages; `None` if none of them has a trigram.
 pub(crate) fn encode(columns: &LogColumns) -> Option<Vec<u8>> {
@@ -64,62 +49,107 @@ impl Builder {
         }
     }
 
-    /// The filter; `None` if no message has a trigram.
+    /// The filter; `None` if no message has a trigram, or too many have one.
     pub(crate) fn finish(self) -> Option<Vec<u8>> {
-        from_bits(&self.seen)
+        let trigrams = self.trigrams();
+        let mut occurs = [false; 256];
+        for byte in trigrams.iter().copied().flat_map(bytes_of) {
+            occurs[usize::from(byte)] = true;
+        }
+        let symbols: Vec<u8> = (0..=255).filter(|byte| occurs[usize::from(*byte)]).collect();
+        let numbers = Numbers::new(&symbols)?;
+        let (mut gaps, mut next) = (Vec::with_capacity(trigrams.len()), 0);
+        for trigram in trigrams {
+            let number = numbers.of(trigram)?;
+            put_varint(&mut gaps, u64::from(number - next));
+            next = number + 1;
+        }
+        let mut writer = FrameWriter::new(COMPACT_LEVEL);
+        writer.put(&symbols);
+        writer.put(&gaps);
+        let filter = writer.finish();
+        (gaps.len().max(filter.len()) <= MAX_BYTES).then_some(filter)
+    }
+
+    /// Every trigram that was seen, ascending.
+    fn trigrams(&self) -> Vec<u32> {
+        let mut trigrams = Vec::new();
+        for (word, bits) in (0_u32..).zip(&self.seen) {
+            let mut left = *bits;
+            while left != 0 {
+                trigrams.push(word << 6 | left.trailing_zeros());
+                left &= left - 1;
+            }
+        }
+        trigrams
     }
 }
 
-fn from_bits(seen: &[u64]) -> Option<Vec<u8>> {
-    let bits = |(word, bits): (usize, &u64)| {
-        let mut left = *bits;
-        std::iter::from_fn(move || {
-            let bit = u64::from(left.trailing_zeros());
-            left = left.checked_sub(1).map(|below| left & below)?;
-            Some((word as u64) << 6 | bit)
-        })
-    };
-    let keys: Vec<u64> = seen.iter().enumerate().flat_map(bits).collect();
-    if keys.is_empty() {
-        return None;
+/// How trigrams are numbered by the symbols that they are made of.
+struct Numbers {
+    places: [u32; 256],
+    count: u32,
+}
+
+impl Numbers {
+    /// `None` if the symbols do not ascend, or there is none.
+    fn new(symbols: &[u8]) -> Option<Self> {
+        if symbols.is_empty() || !symbols.is_sorted_by(|a, b| a < b) {
+            return None;
+        }
+        let mut places = [NO_SYMBOL; 256];
+        for (place, symbol) in (0..).zip(symbols) {
+            places[usize::from(*symbol)] = place;
+        }
+        Some(Self { places, count: symbols.len() as u32 })
     }
-    // Construction fails by bad luck alone, and then a chunk has no filter.
-    let filter = BinaryFuse8::try_from(keys.as_slice()).ok()?;
-    let mut out = vec![0; HEAD];
-    filter.dma_copy_descriptor_to(&mut out);
-    out.extend_from_slice(filter.dma_fingerprints());
-    Some(out)
+
+    /// Number of a trigram, `None` if one of its bytes is no symbol.
+    fn of(&self, trigram: u32) -> Option<u32> {
+        bytes_of(trigram).into_iter().try_fold(0, |number, byte| {
+            let place = self.places[usize::from(byte)];
+            (place != NO_SYMBOL).then(|| number * self.count + place)
+        })
+    }
 }
 
 /// Whether a chunk with this filter may have a message that contains the text.
 pub(crate) fn may_contain(filter: &[u8], text: &[u8]) -> bool {
-    let Some((head, fingerprints)) = filter.split_at_checked(HEAD) else { return true };
-    if !is_sound(head, fingerprints) {
+    let mut frames = Frames::new(filter, MAX_BYTES);
+    let (Ok(symbols), Ok(gaps)) = (frames.next(), frames.next()) else { return true };
+    let Some(numbers) = Numbers::new(&symbols).filter(|_| frames.end().is_ok()) else {
         return true;
-    }
-    let filter = BinaryFuse8Ref::from_dma(head, fingerprints);
-    let distinct: HashSet<u64> = trigrams(text).collect();
-    distinct.iter().all(|key| filter.contains(key))
-}
-
-/// Whether all places that the filter can look at are there.
-fn is_sound(head: &[u8], fingerprints: &[u8]) -> bool {
-    let number = |at: usize| {
-        let bytes = [head[at], head[at + 1], head[at + 2], head[at + 3]];
-        u32::from_le_bytes(bytes)
     };
-    let (segment, mask, but_two) = (number(8), number(12), number(16));
-    let length = segment.checked_mul(2).and_then(|two| but_two.checked_add(two));
-    segment.is_power_of_two()
-        && mask == segment - 1
-        && but_two > 0
-        && but_two % segment == 0
-        && length.is_some_and(|length| length as usize == fingerprints.len())
+    let wanted: Option<Vec<u32>> = trigrams(text).map(|trigram| numbers.of(trigram)).collect();
+    let Some(mut wanted) = wanted else { return false };
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut wanted = wanted.into_iter().map(u64::from).peekable();
+    let (mut gaps, mut next) = (Reader::new(&gaps), 0_u64);
+    while let Some(number) = wanted.peek() {
+        // Behind the last gap there are no more trigrams.
+        let Ok(gap) = gaps.varint() else { return false };
+        let found = next.saturating_add(gap);
+        if found > *number {
+            return false;
+        }
+        if found == *number {
+            wanted.next();
+        }
+        next = found.saturating_add(1);
+    }
+    true
 }
 
-fn trigrams(text: &[u8]) -> impl Iterator<Item = u64> {
+/// The bytes of a trigram.
+fn bytes_of(trigram: u32) -> [u8; 3] {
+    let [_, first, second, third] = trigram.to_be_bytes();
+    [first, second, third]
+}
+
+fn trigrams(text: &[u8]) -> impl Iterator<Item = u32> {
     text.windows(3).map(|three| {
-        three.iter().fold(0, |key, byte| key << 8 | u64::from(byte.to_ascii_lowercase()))
+        three.iter().fold(0, |key, byte| key << 8 | u32::from(byte.to_ascii_lowercase()))
     })
 }
 
@@ -142,9 +172,16 @@ mod tests {
             assert!(may_contain(&filter, text.as_bytes()), "{text}");
         }
         assert!(may_contain(&filter, b"\xff\0\xfe"));
-        let absent = (0..1000).filter(|n| may_contain(&filter, format!("q{n}z").as_bytes()));
-        assert!(absent.count() < 50);
+        assert!((0..1000).all(|n| !may_contain(&filter, format!("q{n}z").as_bytes())));
         assert!(!may_contain(&filter, b"certificate has expired"));
+        assert!(!may_contain(&filter, b"tcp dial"), "all of these bytes occur");
+        assert!(!may_contain(&filter, b"zzz") && !may_contain(&filter, b"\xff\xff\xff"));
+    }
+
+    #[test]
+    fn the_format_is_as_documented() {
+        let expected = b"\x03\x03\0abc\x02\x02\0\x05\x09";
+        assert_eq!(filter(&[b"abca", b"AB"]).as_deref(), Some(&expected[..]));
     }
 
     #[test]
@@ -154,16 +191,30 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_filter_denies_nothing_or_something_but_does_no_harm() {
+    fn a_filter_that_makes_no_sense_denies_nothing() {
         let whole = filter(&[b"some text to look for"]).expect("trigrams");
+        assert!(!may_contain(&whole, b"absent"));
         for length in 0..whole.len() {
             assert!(may_contain(&whole[..length], b"absent"), "{length}");
         }
-        for at in 8..HEAD {
-            let mut damaged = whole.clone();
-            damaged[at] ^= 0x81;
-            assert!(may_contain(&damaged, b"absent"), "{at}");
+        assert!(may_contain(&[&whole[..], b"\0"].concat(), b"absent"));
+        for symbols in [&b""[..], b"ba", b"aa"] {
+            let mut writer = FrameWriter::new(3);
+            writer.put(symbols);
+            writer.put(&[0]);
+            assert!(may_contain(&writer.finish(), b"absent"), "{symbols:?}");
         }
+    }
+
+    #[test]
+    fn messages_of_chance_have_no_filter() {
+        let mut state = 1_u32;
+        let mut message = vec![0; 8 << 20];
+        for byte in &mut message {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *byte = (state >> 24) as u8;
+        }
+        assert_eq!(filter(&[&message]), None);
     }
 
     proptest! {
@@ -184,27 +235,12 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_harmless(
-            seed: u64,
-            segment_bits in 0..31_u32,
-            head: [u32; 2],
-            segments in 0..4_u32,
-            sound: bool,
-            length in 0..5_000_usize,
-        ) {
-            let segment = 1_u32 << segment_bits;
-            let [mask, but_two] =
-                if sound { [segment - 1, segments.wrapping_mul(segment)] } else { head };
-            let mut bytes = seed.to_le_bytes().to_vec();
-            for field in [segment, mask, but_two] {
-                bytes.extend_from_slice(&field.to_le_bytes());
-            }
-            bytes.resize(HEAD + length, seed as u8);
-            may_contain(&bytes, b"some text that is longer than three");
-            if sound && segment_bits < 10 {
-                bytes.resize(HEAD + ((segments + 2) * segment) as usize, seed as u8);
-                may_contain(&bytes, b"some text that is longer than three");
-            }
+        fn any_bytes_are_harmless(symbols: Vec<u8>, gaps: Vec<u8>, bytes: Vec<u8>, text: Vec<u8>) {
+            may_contain(&bytes, &text);
+            let mut writer = FrameWriter::new(3);
+            writer.put(&symbols);
+            writer.put(&gaps);
+            may_contain(&writer.finish(), &text);
         }
     }
 }

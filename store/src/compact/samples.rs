@@ -8,7 +8,7 @@
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::{MAX_RUNS, Piece, Source, pieces_of, write};
+use super::{Decoded, MAX_RUNS, Piece, Source, write};
 use crate::batch::{StreamKind, interval_ns};
 use crate::codec::{self, Declared, ProbeColumns, SampleColumns, Section};
 use crate::{Error, Result};
@@ -117,9 +117,7 @@ fn sources<C: Columns>(connection: &Connection) -> rusqlite::Result<Vec<Source>>
              GROUP BY chunk.id ORDER BY min(run.first_ns), chunk.id",
         )?
         .query_map(params![C::KIND.as_str(), C::CODEC, FULL_ROWS as i64], |row| {
-            let size = |at| row.get(at).map(|size: i64| usize::try_from(size).unwrap_or_default());
-            let declared = Declared { codec: C::CODEC, row_count: size(1)?, raw_bytes: size(2)? };
-            Ok(Source { id: row.get(0)?, declared, run_count: size(3)? })
+            Source::of(row, C::CODEC)
         })?
         .collect()
 }
@@ -127,24 +125,8 @@ fn sources<C: Columns>(connection: &Connection) -> rusqlite::Result<Vec<Source>>
 /// Puts one chunk in the place of some, or leaves them if it would be no smaller.
 fn replace<C: Columns>(connection: &mut Connection, sources: &[Source]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    let mut decoded: Vec<C> = Vec::with_capacity(sources.len());
-    let mut pieces = Vec::new();
-    let mut ids = Vec::with_capacity(sources.len());
-    let mut stored_bytes = 0;
-    for source in sources {
-        let data: Vec<u8> = transaction
-            .prepare_cached("SELECT data FROM raw_chunk WHERE id = ?")?
-            .query_row([source.id], |row| row.get(0))?;
-        let Ok(columns) = C::decode(source.declared, &data) else { continue };
-        let of_source = pieces_of(&transaction, source.id, decoded.len())?;
-        let rows: usize = of_source.iter().map(|piece| piece.row_count).sum();
-        if rows == columns.row_count() {
-            pieces.extend(of_source);
-            decoded.push(columns);
-            ids.push(source.id);
-            stored_bytes += data.len();
-        }
-    }
+    let Decoded { ids, columns: decoded, mut pieces, stored_bytes } =
+        Decoded::read(&transaction, sources, C::decode, C::row_count)?;
     pieces.sort_by(|a, b| {
         let key = |piece: &Piece| (piece.stream_id, piece.first_ns, piece.source, piece.first_row);
         (&a.stream_name, key(a)).cmp(&(&b.stream_name, key(b)))

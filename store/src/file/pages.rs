@@ -10,6 +10,9 @@
 //! the file, and a tree cannot be deeper or larger than the file has pages.
 //! <https://sqlite.org/fileformat2.html>
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -23,6 +26,10 @@ type Result<T> = std::result::Result<T, String>;
 
 /// Deepest tree that is read; one of a file as large as can be is shallower.
 const MAX_DEPTH: usize = 20;
+
+/// How much of a long value is read at once, at first and at most.
+const FIRST_READ_BYTES: usize = 1 << 16;
+const MOST_READ_BYTES: usize = 1 << 18;
 
 /// Table in which SQLite lists all others.
 const SCHEMA_TABLE: &str = "sqlite_schema";
@@ -95,7 +102,7 @@ impl Pages {
                 return Ok(());
             };
             if let (ValueRef::Integer(root), "table") = (root, kind.as_str()) {
-                let is_key = |sql: &str| sql.contains("    id INTEGER PRIMARY KEY,");
+                let is_key = |sql: &str| sql.contains("id INTEGER PRIMARY KEY,");
                 let has_row_key = sql.as_deref().is_some_and(is_key);
                 let root = u32::try_from(root).unwrap_or_default();
                 tables.insert(name.clone(), Table { root, has_row_key });
@@ -129,21 +136,150 @@ impl Pages {
         let left_bytes = u64::from(self.page_count) * self.page_size as u64;
         let mut walk =
             Walk { pages: self, table, columns, left: self.page_count, left_bytes, take };
-        walk.page(table.root, 0).map_err(|reason| match reason {
-            Wrong::Rows(reason) => reason,
-            Wrong::Pages => format!("the pages of its table {name} are wrong"),
-            Wrong::Io(error) => format!("its table {name} cannot be read: {error}"),
-        })
+        walk.page(table.root, 0).map_err(|wrong| wrong.tell(name))
+    }
+
+    /// The last column of the row with a key, column number `column`: bytes.
+    /// `None` if the table has no such row.
+    pub(crate) fn bytes(&self, table: &str, key: i64, column: usize) -> Result<Option<Vec<u8>>> {
+        let found = self.tables.get(table).filter(|table| table.has_row_key);
+        let found = found.ok_or_else(|| format!("its table {table} is gone"))?;
+        self.find(found.root, key, column).map_err(|wrong| wrong.tell(table))
+    }
+
+    fn find(
+        &self,
+        root: u32,
+        key: i64,
+        column: usize,
+    ) -> std::result::Result<Option<Vec<u8>>, Wrong> {
+        let mut number = root;
+        for _ in 0..MAX_DEPTH {
+            let page = self.read(number)?;
+            let head = Head::read(&page, number)?;
+            if !head.is_table {
+                return Err(Wrong::Pages);
+            }
+            let mut child = head.last_child;
+            for place in head.places(&page)? {
+                let mut cell = self.cell(&page, place)?;
+                if head.is_inner {
+                    let left = cell.split_off(..4).ok_or(Wrong::Pages)?;
+                    if key <= varint(&mut cell)? as i64 {
+                        child = Some(u32::from_be_bytes([left[0], left[1], left[2], left[3]]));
+                        break;
+                    }
+                    continue;
+                }
+                let size = usize::try_from(varint(&mut cell)?).map_err(|_| Wrong::Pages)?;
+                if varint(&mut cell)? as i64 == key {
+                    return self.column(cell, size, column).map(Some);
+                }
+            }
+            let Some(child) = child else { return Ok(None) };
+            number = child;
+        }
+        Err(Wrong::Pages)
+    }
+
+    /// The bytes of the last column of a row of `size` bytes that begins in `cell`.
+    fn column(
+        &self,
+        cell: &[u8],
+        size: usize,
+        column: usize,
+    ) -> std::result::Result<Vec<u8>, Wrong> {
+        let local = self.local(size, true);
+        let payload = cell.get(..local).ok_or(Wrong::Pages)?;
+        let mut head = payload;
+        let head_size = usize::try_from(varint(&mut head)?).map_err(|_| Wrong::Pages)?;
+        let mut types = payload.get(payload.len() - head.len()..head_size).ok_or(Wrong::Pages)?;
+        let mut start = head_size;
+        for _ in 0..column {
+            start = start.saturating_add(value_size(varint(&mut types)?)?);
+        }
+        let code = varint(&mut types)?;
+        let is_bytes = code >= 12 && code.is_multiple_of(2);
+        let length = value_size(code)?;
+        if !is_bytes || !types.is_empty() || start.checked_add(length) != Some(size) {
+            return Err(Wrong::Pages);
+        }
+        let local_bytes = payload.get(start..).ok_or(Wrong::Pages)?;
+        if local == size {
+            return Ok(local_bytes.to_vec());
+        }
+        let first = cell.get(local..).and_then(<[u8]>::first_chunk::<4>).ok_or(Wrong::Pages)?;
+        self.overflow(local_bytes, length, u32::from_be_bytes(*first))
+    }
+
+    /// What a page has from a place on.
+    fn cell<'a>(&self, page: &'a [u8], place: usize) -> std::result::Result<&'a [u8], Wrong> {
+        page.get(place..self.usable).ok_or(Wrong::Pages)
+    }
+
+    /// Bytes of a row that are in its page.
+    fn local(&self, size: usize, is_table: bool) -> usize {
+        let most = if is_table { self.usable - 35 } else { (self.usable - 12) * 64 / 255 - 23 };
+        if size <= most {
+            return size;
+        }
+        let least = (self.usable - 12) * 32 / 255 - 23;
+        let fitting = least + (size - least) % (self.usable - 4);
+        if fitting <= most { fitting } else { least }
+    }
+
+    /// Bytes that begin with `local` and go on in pages from `first` on. These mostly
+    /// lie one after another, so they are read many at a time, as long as they do.
+    fn overflow(
+        &self,
+        local: &[u8],
+        size: usize,
+        first: u32,
+    ) -> std::result::Result<Vec<u8>, Wrong> {
+        if size as u64 > u64::from(self.page_count) * self.page_size as u64 {
+            return Err(Wrong::Pages);
+        }
+        let (mut whole, mut next) = (Vec::with_capacity(size), first);
+        whole.extend_from_slice(local);
+        let (mut block, mut most) = (Vec::new(), FIRST_READ_BYTES / self.page_size);
+        while whole.len() < size {
+            let wanted = (size - whole.len()).div_ceil(self.usable - 4).min(most.max(1)) as u32;
+            let first = next;
+            self.read_some(first, wanted, &mut block)?;
+            most = (2 * most).min(MOST_READ_BYTES / self.page_size);
+            for (page, number) in block.chunks_exact(self.page_size).zip(first..) {
+                if next != number {
+                    most = 1;
+                    break;
+                }
+                next = u32::from_be_bytes([page[0], page[1], page[2], page[3]]);
+                let more = (size - whole.len()).min(self.usable - 4);
+                whole.extend_from_slice(&page[4..4 + more]);
+            }
+        }
+        Ok(whole)
     }
 
     fn read(&self, page: u32) -> std::result::Result<Vec<u8>, Wrong> {
+        let mut bytes = Vec::new();
+        self.read_some(page, 1, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads pages into `bytes`: the first, and as many of the next ones as there are.
+    fn read_some(
+        &self,
+        page: u32,
+        wanted: u32,
+        bytes: &mut Vec<u8>,
+    ) -> std::result::Result<(), Wrong> {
         if page == 0 || page > self.page_count {
             return Err(Wrong::Pages);
         }
-        let mut bytes = vec![0; self.page_size];
+        let wanted = wanted.min(self.page_count - page + 1);
+        bytes.resize(wanted as usize * self.page_size, 0);
         let at = u64::from(page - 1) * self.page_size as u64;
-        self.file.read_exact_at(&mut bytes, at).map_err(Wrong::Io)?;
-        Ok(bytes)
+        self.file.read_exact_at(bytes, at).map_err(Wrong::Io)
     }
 }
 
@@ -153,6 +289,58 @@ enum Wrong {
     Rows(String),
     Pages,
     Io(std::io::Error),
+}
+
+impl Wrong {
+    fn tell(self, table: &str) -> String {
+        match self {
+            Self::Rows(reason) => reason,
+            Self::Pages => format!("the pages of its table {table} are wrong"),
+            Self::Io(error) => format!("its table {table} cannot be read: {error}"),
+        }
+    }
+}
+
+/// What a page of a tree begins with.
+struct Head {
+    is_inner: bool,
+    is_table: bool,
+    /// Where the places of its cells are.
+    places: std::ops::Range<usize>,
+    /// The page behind the last cell, if it is an inner one.
+    last_child: Option<u32>,
+}
+
+impl Head {
+    fn read(page: &[u8], number: u32) -> std::result::Result<Self, Wrong> {
+        let start = if number == 1 { HEADER_BYTES } else { 0 };
+        let head = page.get(start..start + 12).ok_or(Wrong::Pages)?;
+        let (is_inner, is_table) = match head[0] {
+            2 => (true, false),
+            5 => (true, true),
+            10 => (false, false),
+            13 => (false, true),
+            _ => return Err(Wrong::Pages),
+        };
+        let cell_count = usize::from(u16::from_be_bytes([head[3], head[4]]));
+        let places = start + if is_inner { 12 } else { 8 };
+        let last_child = [head[8], head[9], head[10], head[11]];
+        Ok(Self {
+            is_inner,
+            is_table,
+            places: places..places + 2 * cell_count,
+            last_child: is_inner.then(|| u32::from_be_bytes(last_child)),
+        })
+    }
+
+    /// Where each cell of the page begins.
+    fn places<'a>(
+        &self,
+        page: &'a [u8],
+    ) -> std::result::Result<impl Iterator<Item = usize> + 'a, Wrong> {
+        let places = page.get(self.places.clone()).ok_or(Wrong::Pages)?;
+        Ok(places.as_chunks::<2>().0.iter().map(|place| usize::from(u16::from_be_bytes(*place))))
+    }
 }
 
 /// A walk through the tree of one table.
@@ -174,34 +362,21 @@ impl Walk<'_> {
             return Err(Wrong::Pages);
         }
         let page = self.pages.read(number)?;
-        let start = if number == 1 { HEADER_BYTES } else { 0 };
-        let head = page.get(start..start + 12).ok_or(Wrong::Pages)?;
-        let (is_inner, is_table) = match head[0] {
-            2 => (true, false),
-            5 => (true, true),
-            10 => (false, false),
-            13 => (false, true),
-            _ => return Err(Wrong::Pages),
-        };
-        let cell_count = usize::from(u16::from_be_bytes([head[3], head[4]]));
-        let places = start + if is_inner { 12 } else { 8 };
-        let places = page.get(places..places + 2 * cell_count).ok_or(Wrong::Pages)?;
-        for place in places.as_chunks::<2>().0 {
-            let cell = usize::from(u16::from_be_bytes(*place));
-            let mut cell = page.get(cell..self.pages.usable).ok_or(Wrong::Pages)?;
-            if is_inner {
-                let child = cell.first_chunk::<4>().ok_or(Wrong::Pages)?;
-                self.page(u32::from_be_bytes(*child), depth + 1)?;
-                cell = &cell[4..];
+        let head = Head::read(&page, number)?;
+        for place in head.places(&page)? {
+            let mut cell = self.pages.cell(&page, place)?;
+            if head.is_inner {
+                let child = cell.split_off(..4).ok_or(Wrong::Pages)?;
+                let child = [child[0], child[1], child[2], child[3]];
+                self.page(u32::from_be_bytes(child), depth + 1)?;
             }
             // Only the leaves of a table hold its rows, but all pages of an index.
-            if !(is_inner && is_table) {
-                self.cell(cell, is_table)?;
+            if !(head.is_inner && head.is_table) {
+                self.cell(cell, head.is_table)?;
             }
         }
-        if is_inner {
-            let last = [head[8], head[9], head[10], head[11]];
-            self.page(u32::from_be_bytes(last), depth + 1)?;
+        if let Some(last) = head.last_child {
+            self.page(last, depth + 1)?;
         }
         Ok(())
     }
@@ -210,7 +385,7 @@ impl Walk<'_> {
         let size = usize::try_from(varint(&mut cell)?).map_err(|_| Wrong::Pages)?;
         let key = if is_table { Some(varint(&mut cell)? as i64) } else { None };
         let key = key.filter(|_| self.table.has_row_key);
-        let local = self.local(size, is_table);
+        let local = self.pages.local(size, is_table);
         let payload = cell.get(..local).ok_or(Wrong::Pages)?;
         let is_whole = local == size || self.columns.is_some();
         let taken = if is_whole { local } else { size } as u64;
@@ -219,41 +394,8 @@ impl Walk<'_> {
             return self.record(payload, key);
         }
         let rest = cell.get(local..).and_then(<[u8]>::first_chunk::<4>).ok_or(Wrong::Pages)?;
-        let whole = self.overflow(payload, size, u32::from_be_bytes(*rest))?;
+        let whole = self.pages.overflow(payload, size, u32::from_be_bytes(*rest))?;
         self.record(&whole, key)
-    }
-
-    /// Bytes of a row that are in its page.
-    fn local(&self, size: usize, is_table: bool) -> usize {
-        let usable = self.pages.usable;
-        let most = if is_table { usable - 35 } else { (usable - 12) * 64 / 255 - 23 };
-        if size <= most {
-            return size;
-        }
-        let least = (usable - 12) * 32 / 255 - 23;
-        let fitting = least + (size - least) % (usable - 4);
-        if fitting <= most { fitting } else { least }
-    }
-
-    /// A row with the pages that it goes on in.
-    fn overflow(
-        &self,
-        local: &[u8],
-        size: usize,
-        first: u32,
-    ) -> std::result::Result<Vec<u8>, Wrong> {
-        if size as u64 > u64::from(self.pages.page_count) * self.pages.page_size as u64 {
-            return Err(Wrong::Pages);
-        }
-        let (mut whole, mut next) = (Vec::with_capacity(size), first);
-        whole.extend_from_slice(local);
-        while whole.len() < size {
-            let page = self.pages.read(next)?;
-            next = u32::from_be_bytes([page[0], page[1], page[2], page[3]]);
-            let more = (size - whole.len()).min(self.pages.usable - 4);
-            whole.extend_from_slice(&page[4..4 + more]);
-        }
-        Ok(whole)
     }
 
     fn record(&mut self, payload: &[u8], key: Option<i64>) -> std::result::Result<(), Wrong> {
@@ -282,17 +424,21 @@ impl Walk<'_> {
     }
 }
 
-/// A value of a record, cut off the front of its bytes.
-fn read_value<'a>(code: u64, body: &mut &'a [u8]) -> std::result::Result<ValueRef<'a>, Wrong> {
-    let size = match code {
+/// Bytes of a value of this type.
+fn value_size(code: u64) -> std::result::Result<usize, Wrong> {
+    Ok(match code {
         0 | 8 | 9 => 0,
         1..=4 => code as usize,
         5 => 6,
         6 | 7 => 8,
         10 | 11 => return Err(Wrong::Pages),
         _ => usize::try_from((code - 12) / 2).map_err(|_| Wrong::Pages)?,
-    };
-    let (bytes, rest) = body.split_at_checked(size).ok_or(Wrong::Pages)?;
+    })
+}
+
+/// A value of a record, cut off the front of its bytes.
+fn read_value<'a>(code: u64, body: &mut &'a [u8]) -> std::result::Result<ValueRef<'a>, Wrong> {
+    let (bytes, rest) = body.split_at_checked(value_size(code)?).ok_or(Wrong::Pages)?;
     *body = rest;
     Ok(match code {
         0 => ValueRef::Null,

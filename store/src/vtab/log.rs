@@ -25,6 +25,9 @@ pub(super) struct Log;
 
 /// Number of column `message`.
 const MESSAGE: u32 = 12;
+/// Lines that are built at once as long as nobody asks for more.
+const HEAD_ROWS: usize = 256;
+
 /// Numbers of the columns that come from times and flags of rows.
 const FACTS: &[u32] = &[1, 2, 10, 11, 13, 14];
 
@@ -32,8 +35,8 @@ impl ChunkTable for Log {
     const NAME: &'static CStr = c"log";
     const SCHEMA: &'static CStr = c"CREATE TABLE log (
         node TEXT, -- node that wrote the line
-        ts TEXT, -- time of the line, RFC 3339 UTC with nanoseconds
-        ts_ns INTEGER, -- the same in nanoseconds since 1970
+        ts TEXT NOT NULL, -- time of the line, RFC 3339 UTC with nanoseconds
+        ts_ns INTEGER NOT NULL, -- the same in nanoseconds since 1970
         source TEXT, -- 'container', 'unit' (journal) or 'file'
         namespace TEXT, -- namespace of the pod, for containers
         pod TEXT, -- name of the pod, for containers
@@ -65,7 +68,6 @@ impl ChunkTable for Log {
         (MESSAGE as c_int, Push::Message),
         (16, Push::StreamId),
     ];
-    const TEXT: Option<u32> = Some(MESSAGE);
     const ORDER: Option<TimeOrder<Lines>> =
         Some(TimeOrder { columns: &[1, 2], ranks: |lines| std::mem::take(&mut lines.ranks) });
     type Chunk = Lines;
@@ -116,6 +118,8 @@ pub(super) struct Lines {
     data: Vec<u8>,
     /// Times and flags, with messages of no text.
     facts: Option<LogColumns>,
+    /// The first lines, for when no more are asked for.
+    head: OnceCell<Option<LogColumns>>,
     text: OnceCell<Option<LogColumns>>,
     /// Order of the rows, if they are shown by time.
     ranks: Ranks,
@@ -128,22 +132,32 @@ impl Row<'_, Log> {
         self.chunk.facts.as_ref().or_else(|| self.lines()).map(fact)
     }
 
-    /// The lines, `None` if the chunk turned out to be damaged.
+    /// The lines, `None` if the chunk turned out to be damaged. Who asks for one of
+    /// the first gets only those: `LIMIT` is not known here.
     fn lines(&self) -> Option<&LogColumns> {
         let chunk = self.chunk;
-        let make = || {
-            // Workers build text ahead from now on.
-            self.request.shows_text.store(true, Ordering::Relaxed);
-            let declared = chunk.declared?;
-            LogReader::open(declared, &chunk.data)
-                .and_then(|reader| reader.expand(self.rows))
-                .map_err(|error| {
-                    let meta = &self.catalogue.chunks[self.number];
-                    self.catalogue.add_damage(meta, error.to_string());
-                })
-                .ok()
-        };
-        chunk.text.get_or_init(make).as_ref()
+        if let Some(lines) = chunk.text.get() {
+            return lines.as_ref();
+        }
+        let is_last = self.nth + 1 == self.rows.len();
+        if self.nth < HEAD_ROWS && !is_last {
+            return chunk.head.get_or_init(|| self.expand(HEAD_ROWS)).as_ref();
+        }
+        // Workers build text ahead from now on.
+        self.request.shows_text.store(true, Ordering::Relaxed);
+        chunk.text.get_or_init(|| self.expand(usize::MAX)).as_ref()
+    }
+
+    /// At most so many of the lines.
+    fn expand(&self, most: usize) -> Option<LogColumns> {
+        let rows = &self.rows[..self.rows.len().min(most)];
+        LogReader::open(self.chunk.declared?, &self.chunk.data)
+            .and_then(|reader| reader.expand(rows))
+            .map_err(|error| {
+                let meta = &self.catalogue.chunks[self.number];
+                self.catalogue.add_damage(meta, error.to_string());
+            })
+            .ok()
     }
 }
 
@@ -196,7 +210,10 @@ fn open(task: &mut Task<'_>) -> crate::Result<Opened<Lines>> {
         None
     };
     let text = lines.map_or_else(OnceCell::new, |lines| OnceCell::from(Some(lines)));
-    Ok(Opened { rows, chunk: Lines { declared: Some(declared), data, facts, text, ranks } })
+    Ok(Opened {
+        rows,
+        chunk: Lines { declared: Some(declared), data, facts, head: OnceCell::new(), text, ranks },
+    })
 }
 
 /// Whether the chunk's skip filter leaves it possible that a message holds the

@@ -406,6 +406,14 @@ mod tests {
             rows.map(|row| row.expect("a row")).any(|row| row.contains("TEMP B-TREE"))
         };
         assert!(!sorts("ORDER BY ts LIMIT 10"));
+        // min and max ask for the order as well, which their plan tells.
+        for (function, step) in [("min", "!A"), ("max", "!D")] {
+            for column in ["ts", "ts_ns"] {
+                let sql = format!("EXPLAIN QUERY PLAN SELECT {function}({column}) FROM log");
+                let plan = bundle.connection().query_row(&sql, [], |row| row.get::<_, String>(3));
+                assert!(plan.expect("a plan").ends_with(step), "{sql}");
+            }
+        }
         assert!(!sorts("WHERE message LIKE '%x%' ORDER BY ts_ns DESC LIMIT 10 OFFSET 3"));
         assert!(sorts("ORDER BY ts"));
         assert!(sorts("ORDER BY message LIMIT 10"));

@@ -1,16 +1,14 @@
 //! Opens chunks ahead of the cursor that reads them, in order.
 //!
-//! Worker `k` of `n` takes every `n`-th job and stays at most one chunk ahead,
-//! so memory is bounded by a few chunks, and rows come in the order of the
-//! plan. A chunk that cannot be read is noted in the catalogue and skipped.
+//! Workers take one job after another and stay a few chunks ahead, so memory is
+//! bounded, and rows come in the order of the plan. Chunks without a row that is
+//! wanted, which is most of them in a search, do not count. A chunk that cannot be read is noted in the catalogue and skipped.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-
-use rusqlite::{Connection, OptionalExtension};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::order::Slice;
 use super::plan::Filter;
@@ -20,6 +18,9 @@ use crate::{Error, Result, file};
 
 /// Most threads that one query uses.
 const MAX_WORKERS: usize = 8;
+
+/// Files that one thread has open at once.
+const MAX_READERS: usize = 64;
 
 /// A chunk to read, and the runs of it that are wanted.
 #[derive(Clone, Debug)]
@@ -55,8 +56,8 @@ pub(crate) struct Request {
     pub(crate) filter: Filter,
     /// Columns that the query names, as SQLite's `colUsed` has them.
     pub(crate) columns: u64,
-    /// Whether texts of messages are shown, and not only searched. SQLite tells
-    /// of both alike, so this is found out from the first row.
+    /// Whether texts of many messages are shown, and not only searched, or those of
+    /// the first rows. SQLite tells of all alike, so this is found out from the rows.
     pub(crate) shows_text: AtomicBool,
     /// The rows to give of each chunk if rows are shown in the order of their
     /// times; all of them if not.
@@ -93,7 +94,7 @@ pub(crate) struct Task<'a> {
     pub(crate) catalogue: &'a Catalogue,
     pub(crate) job: &'a Job,
     pub(crate) request: &'a Request,
-    connections: &'a mut HashMap<usize, Connection>,
+    readers: &'a mut HashMap<usize, file::Reader>,
 }
 
 impl Task<'_> {
@@ -103,36 +104,36 @@ impl Task<'_> {
 
     /// Bytes of the chunk.
     pub(crate) fn data(&mut self) -> Result<Vec<u8>> {
-        self.read("SELECT data FROM raw_chunk WHERE id = ?")?
+        let id = self.meta().id;
+        self.reader()?
+            .chunk(id)
+            .map_err(Error::Chunk)?
             .ok_or_else(|| Error::Chunk("its row is gone from the file".to_owned()))
     }
 
-    /// Bytes of the chunk's skip filter, if it has one.
+    /// Bytes of the chunk's skip filter, if it has one that can be used.
     pub(crate) fn skip_filter(&mut self) -> Result<Option<Vec<u8>>> {
-        const { assert!(filter::TRIGRAMS == 1 && filter::MAX_BYTES == 33_554_432) }
-        self.read(
-            "SELECT data FROM raw_chunk_filter
-             WHERE chunk_id = ? AND kind = 1 AND length(data) <= 33554432",
-        )
+        let id = self.meta().id;
+        let filter = self.reader()?.skip_filter(id).map_err(Error::Chunk)?;
+        Ok(filter.filter(|filter| filter.len() <= filter::MAX_BYTES))
     }
 
-    /// What a statement finds for the chunk, on a connection of this thread's own.
-    fn read(&mut self, sql: &str) -> Result<Option<Vec<u8>>> {
-        let chunk = &self.catalogue.chunks[self.job.chunk];
-        let connection = match self.connections.entry(chunk.file) {
-            Entry::Occupied(entry) => entry.into_mut(),
+    /// The chunk's file, opened by this thread.
+    fn reader(&mut self) -> Result<&file::Reader> {
+        let number = self.meta().file;
+        if self.readers.len() >= MAX_READERS && !self.readers.contains_key(&number) {
+            self.readers.clear();
+        }
+        match self.readers.entry(number) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => {
                 let path =
-                    self.catalogue.files.get(chunk.file).ok_or_else(|| {
+                    self.catalogue.files.get(number).ok_or_else(|| {
                         Error::Chunk("its file is not part of the bundle".to_owned())
                     })?;
-                entry.insert(file::open(path)?)
+                Ok(entry.insert(file::Reader::open(path)?))
             }
-        };
-        connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_row([chunk.id], |row| row.get(0)).optional())
-            .map_err(|error| Error::Chunk(file::plain(&error)))
+        }
     }
 }
 
@@ -142,9 +143,62 @@ pub(crate) type Open<C> = fn(&mut Task<'_>) -> Result<Opened<C>>;
 /// Chunks that were read, one after another.
 #[derive(Debug)]
 pub(crate) struct Scan<C> {
-    lanes: Vec<Receiver<Option<Done<C>>>>,
-    jobs: usize,
+    desk: Arc<Desk>,
+    results: Receiver<(usize, Option<Done<C>>)>,
+    /// Chunks that came before their turn.
+    early: HashMap<usize, Option<Done<C>>>,
     taken: usize,
+}
+
+/// Where workers get their jobs.
+#[derive(Debug)]
+struct Desk {
+    jobs: Vec<Job>,
+    /// Chunks that may be read or held at once.
+    most: usize,
+    state: Mutex<State>,
+    has_room: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The next job.
+    next: usize,
+    /// Jobs that were given, and whose rows the cursor has not come to.
+    open: usize,
+    is_over: bool,
+}
+
+impl Desk {
+    /// The next job, once there is room for what comes of it. `None` after the last.
+    fn take(&self) -> Option<usize> {
+        let mut state = self.lock();
+        while !state.is_over && state.next < self.jobs.len() && state.open >= self.most {
+            state = self.has_room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.is_over || state.next == self.jobs.len() {
+            return None;
+        }
+        state.open += 1;
+        state.next += 1;
+        Some(state.next - 1)
+    }
+
+    /// Makes room: a chunk has no rows, or its rows are shown now.
+    fn leave(&self) {
+        let mut state = self.lock();
+        state.open = state.open.saturating_sub(1);
+        self.has_room.notify_one();
+    }
+
+    fn close(&self) {
+        self.lock().is_over = true;
+        self.has_room.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<C: Send + 'static> Scan<C> {
@@ -157,21 +211,15 @@ impl<C: Send + 'static> Scan<C> {
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = cores.clamp(1, MAX_WORKERS).min(jobs.len());
-        let total = jobs.len();
-        let mut queues: Vec<Vec<Job>> = vec![Vec::new(); workers];
-        for (at, job) in jobs.into_iter().enumerate() {
-            queues[at % workers].push(job);
+        let state = Mutex::new(State::default());
+        let desk = Arc::new(Desk { jobs, most: 2 * workers, state, has_room: Condvar::new() });
+        let (sender, results) = channel();
+        for _ in 0..workers {
+            let (desk, sender) = (desk.clone(), sender.clone());
+            let (catalogue, request) = (catalogue.clone(), request.clone());
+            std::thread::spawn(move || work(&catalogue, &desk, &request, open, &sender));
         }
-        let lanes = queues
-            .into_iter()
-            .map(|queue| {
-                let (sender, receiver) = sync_channel(1);
-                let (catalogue, request) = (catalogue.clone(), request.clone());
-                std::thread::spawn(move || work(&catalogue, queue, &request, open, &sender));
-                receiver
-            })
-            .collect();
-        Self { lanes, jobs: total, taken: 0 }
+        Self { desk, results, early: HashMap::new(), taken: 0 }
     }
 
     /// How many chunks were read so far, or could not be.
@@ -181,41 +229,63 @@ impl<C: Send + 'static> Scan<C> {
 
     /// The next chunk that could be read, `None` after the last.
     pub(crate) fn next(&mut self) -> Option<Done<C>> {
-        while self.taken < self.jobs {
-            let lane = self.taken % self.lanes.len();
+        while self.taken < self.desk.jobs.len() {
+            let done = match self.early.remove(&self.taken) {
+                Some(done) => done,
+                None => match self.results.recv() {
+                    Ok((number, done)) if number == self.taken => done,
+                    Ok((number, done)) => {
+                        self.early.insert(number, done);
+                        continue;
+                    }
+                    // All workers died of bugs that their own threads reported.
+                    Err(_) => return None,
+                },
+            };
             self.taken += 1;
-            // A lane that hung up has told its damage or died of a bug that its
-            // own thread reported; either way the other lanes go on.
-            if let Ok(Some(done)) = self.lanes[lane].recv() {
-                return Some(done);
+            if done.as_ref().is_some_and(|done| !done.opened.rows.is_empty()) {
+                self.desk.leave();
+            }
+            if done.is_some() {
+                return done;
             }
         }
         None
     }
 }
 
+impl<C> Drop for Scan<C> {
+    fn drop(&mut self) {
+        self.desk.close();
+    }
+}
+
 /// Body of a worker. Ends when its cursor is gone.
 fn work<C>(
     catalogue: &Catalogue,
-    queue: Vec<Job>,
+    desk: &Desk,
     request: &Request,
     open: Open<C>,
-    sender: &SyncSender<Option<Done<C>>>,
+    sender: &Sender<(usize, Option<Done<C>>)>,
 ) {
-    let mut connections = HashMap::new();
-    for job in queue {
+    let mut readers = HashMap::new();
+    while let Some(number) = desk.take() {
+        let job = &desk.jobs[number];
         let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            open(&mut Task { catalogue, job: &job, request, connections: &mut connections })
+            open(&mut Task { catalogue, job, request, readers: &mut readers })
         }))
         .unwrap_or_else(|_| Err(Error::Chunk("reading it panicked".to_owned())));
         let done = match opened {
-            Ok(opened) => Some(Done { job, opened }),
+            Ok(opened) => Some(Done { job: job.clone(), opened }),
             Err(error) => {
                 catalogue.add_damage(&catalogue.chunks[job.chunk], error.to_string());
                 None
             }
         };
-        if sender.send(done).is_err() {
+        if done.as_ref().is_none_or(|done| done.opened.rows.is_empty()) {
+            desk.leave();
+        }
+        if sender.send((number, done)).is_err() {
             return;
         }
     }

@@ -33,8 +33,6 @@ const _: () = assert!(crate::codec::MAX_RAW_BYTES <= 1 << ROW_BITS);
 /// Bits of a plan's number that say which columns the query names. The last of
 /// them stands for all columns from there on in SQLite, but no table has so many.
 const NAMED: u64 = (1 << 30) - 1;
-/// Bit that says that messages are shown, because nothing else needs them.
-const SHOWS_TEXT: u64 = 1 << 30;
 
 /// Steps of a plan that say that rows are to come in the order of their times.
 const ASCENDING: [u8; 2] = *b"!A";
@@ -58,8 +56,6 @@ pub(crate) trait ChunkTable: 'static {
     const SCHEMA: &'static CStr;
     /// Kinds of streams whose chunks it reads.
     const KINDS: &'static [StreamKind];
-    /// Number of the column that patterns are asked of, if there is one.
-    const TEXT: Option<u32> = None;
     /// How rows come in the order of their times, if they can.
     const ORDER: Option<TimeOrder<Self::Chunk>> = None;
     /// Columns that help to choose chunks, by number.
@@ -148,7 +144,6 @@ unsafe impl<'vtab, T: ChunkTable> VTab<'vtab> for Table<T> {
     fn best_index(&self, info: &mut IndexInfo) -> Result<bool> {
         let mut plan = String::new();
         let mut used = Vec::new();
-        let mut shows_text = T::TEXT.is_some_and(|column| info.col_used() >> column & 1 != 0);
         for (at, constraint) in info.constraints().enumerate() {
             let push = T::PUSHES.iter().position(|(column, _)| *column == constraint.column());
             let Some(push) = push.filter(|_| constraint.is_usable()) else { continue };
@@ -163,7 +158,6 @@ unsafe impl<'vtab, T: ChunkTable> VTab<'vtab> for Table<T> {
                 plan.push(char::from(b'a' + push as u8));
                 plan.push(char::from(comparison.code()));
                 used.push((at, comparison.is_owned()));
-                shows_text &= !comparison.is_owned();
             }
         }
         if let Some(direction) = T::ORDER.and_then(|order| direction(info, &order)) {
@@ -186,7 +180,7 @@ unsafe impl<'vtab, T: ChunkTable> VTab<'vtab> for Table<T> {
         info.set_estimated_cost((rows as f64).mul_add(share, 1_000.0));
         info.set_estimated_rows((rows as f64 * share) as i64 + 1);
         let columns = info.col_used() & NAMED;
-        info.set_idx_num((columns | if shows_text { SHOWS_TEXT } else { 0 }) as c_int);
+        info.set_idx_num(columns as c_int);
         info.set_idx_str(&plan);
         Ok(true)
     }
@@ -308,8 +302,7 @@ unsafe impl<T: ChunkTable> VTabCursor for Cursor<T> {
         };
         let kinds: Vec<&str> = T::KINDS.iter().map(|kind| kind.as_str()).collect();
         let jobs = filter.jobs(&self.catalogue, &kinds);
-        let named = named as u64;
-        let columns = named & NAMED;
+        let columns = named as u64 & NAMED;
         if let (Some(direction), Some(order)) = (direction, T::ORDER) {
             let wanted = (filter, columns, direction);
             let mut ordered = Ordered::start(&self.catalogue, jobs, wanted, T::open, order.ranks);
@@ -317,12 +310,8 @@ unsafe impl<T: ChunkTable> VTabCursor for Cursor<T> {
             self.rows = Rows::Ordered(Box::new(ordered));
             return Ok(());
         }
-        let request = Arc::new(Request {
-            filter,
-            columns,
-            shows_text: AtomicBool::new(named & SHOWS_TEXT != 0),
-            slice: None,
-        });
+        let request =
+            Arc::new(Request { filter, columns, shows_text: AtomicBool::new(false), slice: None });
         let scan = Scan::start(&self.catalogue, jobs, &request, T::open);
         let mut first = Plain { scan, chunk: None, nth: 0 };
         first.settle();

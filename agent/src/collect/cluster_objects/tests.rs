@@ -50,7 +50,7 @@ fn collector(server: &FakeServer, node_name: &str) -> (tempfile::TempDir, Host, 
     let text = kubeconfig(&format!("http://{}", server.address));
     let (folder, host) = node(&[
         ("var/lib/kubelet/kubeconfig", text.as_str()),
-        (NAMESPACE_FILE.trim_start_matches('/'), "aks-periscope\n"),
+        ("var/run/secrets/kubernetes.io/serviceaccount/namespace", "aks-periscope\n"),
     ]);
     let pod = Host::open(folder.path()).expect("a root");
     let access = KubeAccess { in_pod: true, ..KubeAccess::default() };

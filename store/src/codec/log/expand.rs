@@ -2,10 +2,8 @@
 
 use super::parts::{Parts, RowTemplates, Slots, Whole};
 use super::stamp;
-use super::template::StringList;
-use super::{
-    CLOCK, FLOAT, HEXDUMP, INTEGER, ISO, KLOG, STRING, WHOLE, hexdump, put_float, put_integer,
-};
+use super::template::{Slot, StringList};
+use super::{FLOAT, HEXDUMP, INTEGER, ISO, KLOG, STRING, WHOLE, hexdump, put_float, put_integer};
 use crate::Result;
 use crate::codec::damaged;
 
@@ -21,7 +19,7 @@ pub(super) struct Printer<'a> {
     strings: &'a [u32],
     numbers: &'a [i64],
     hexdump: &'a [[u8; 16]],
-    whole: &'a Whole,
+    whole: Whole<'a>,
     times: &'a [i64],
     /// Place of the next value of each column.
     next: Vec<usize>,
@@ -98,20 +96,16 @@ impl<'a> Printer<'a> {
                     }
                     out.extend_from_slice(string);
                 }
-                INTEGER => put_integer(out, self.numbers[at] as u64),
-                FLOAT => put_float(out, self.numbers[at]),
-                KLOG => stamp::put_klog(out, self.numbers[at], ts_ns),
-                ISO => stamp::put_iso(out, self.numbers[at], slot.spelling, ts_ns)?,
-                CLOCK => stamp::put_clock(out, self.numbers[at], slot.spelling, ts_ns),
                 HEXDUMP => {
                     let row = &self.hexdump[self.next_hexdump];
                     out.extend_from_slice(&hexdump::print(self.numbers[at], row));
                     self.next_hexdump += 1;
                 }
-                _ => {
+                WHOLE => {
                     out.extend_from_slice(self.whole.get(self.next_whole));
                     self.next_whole += 1;
                 }
+                _ => put_value(out, slot, self.numbers[at], ts_ns)?,
             }
             if out.len() > end + MAX_PRINTED {
                 return Err(too_long());
@@ -130,6 +124,19 @@ impl<'a> Printer<'a> {
     }
 }
 
-fn too_long() -> crate::Error {
+/// Appends the value of a slot that is a number or a time.
+#[inline]
+pub(super) fn put_value(out: &mut Vec<u8>, slot: &Slot, value: i64, ts_ns: i64) -> Result<()> {
+    match slot.placeholder {
+        INTEGER => put_integer(out, value as u64),
+        FLOAT => put_float(out, value),
+        KLOG => stamp::put_klog(out, value, ts_ns),
+        ISO => stamp::put_iso(out, value, slot.spelling, ts_ns)?,
+        _ => stamp::put_clock(out, value, slot.spelling, ts_ns),
+    }
+    Ok(())
+}
+
+pub(super) fn too_long() -> crate::Error {
     damaged("its text is longer than declared")
 }

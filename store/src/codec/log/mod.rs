@@ -12,7 +12,7 @@
 //! [`stamp`] for times and [`hexdump`]), quicker where [`follow`] can, [`encode`] lays them out as columns
 //! ([`values`], [`times`], [`bits`], [`ids`]); [`parts`] opens columns again, no more of
 //! them than needed, [`expand`] prints rows, [`search`] finds them ([`straddle`]
-//! across the edges of variables).
+//! and [`glance`] across the edges of variables).
 
 mod needle;
 mod simd;
@@ -34,6 +34,8 @@ mod encode;
 mod parts;
 mod expand;
 mod straddle;
+mod dial;
+mod glance;
 mod search;
 #[cfg(test)]
 mod tests;

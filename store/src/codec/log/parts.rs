@@ -36,14 +36,15 @@ pub(super) struct Parts<'a> {
     frames: FrameTable<'a>,
     template_texts: OnceCell<StringList>,
     dictionary: OnceCell<StringList>,
-    whole: OnceCell<Whole>,
+    whole_text: OnceCell<Vec<u8>>,
+    whole_ends: OnceCell<Vec<usize>>,
     rows: OnceCell<RowTemplates>,
     times: OnceCell<Vec<i64>>,
     flags: OnceCell<Vec<u8>>,
     slots: OnceCell<Slots>,
     strings: OnceCell<Vec<u32>>,
     numbers: OnceCell<Vec<i64>>,
-    hexdump: OnceCell<Vec<[u8; 16]>>,
+    hexdump: OnceCell<Vec<u8>>,
 }
 
 /// The frames of a chunk, in their order.
@@ -68,15 +69,15 @@ struct FrameTable<'a> {
 }
 
 /// Messages that are stored whole.
-#[derive(Debug)]
-pub(super) struct Whole {
-    text: Vec<u8>,
-    ends: Vec<usize>,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole<'a> {
+    text: &'a [u8],
+    ends: &'a [usize],
 }
 
-impl Whole {
+impl<'a> Whole<'a> {
     /// A message, or an empty one if there are fewer.
-    pub(super) fn get(&self, number: usize) -> &[u8] {
+    pub(super) fn get(&self, number: usize) -> &'a [u8] {
         let end = self.ends.get(number).copied().unwrap_or_default();
         let start = number.checked_sub(1).and_then(|before| self.ends.get(before));
         self.text.get(start.copied().unwrap_or_default()..end).unwrap_or_default()
@@ -145,7 +146,8 @@ impl<'a> Parts<'a> {
             frames: table,
             template_texts: OnceCell::new(),
             dictionary: OnceCell::new(),
-            whole: OnceCell::new(),
+            whole_text: OnceCell::new(),
+            whole_ends: OnceCell::new(),
             rows: OnceCell::new(),
             times: OnceCell::new(),
             flags: OnceCell::new(),
@@ -177,11 +179,11 @@ impl<'a> Parts<'a> {
     }
 
     /// Messages that are stored whole.
-    pub(super) fn whole(&self) -> Result<&Whole> {
-        once(&self.whole, || {
+    pub(super) fn whole(&self) -> Result<Whole<'_>> {
+        let text = self.unchecked_whole()?;
+        let ends = once(&self.whole_ends, || {
             let count = self.slots()?.layout.whole;
             let lengths = open(&self.frames.whole_lengths, 10 * count)?;
-            let text = open(&self.frames.whole, self.text_bytes)?;
             let mut reader = Reader::new(&lengths);
             let mut end = 0;
             let ends = (0..count)
@@ -194,8 +196,9 @@ impl<'a> Parts<'a> {
             if end != text.len() {
                 return Err(damaged("columns differ in length"));
             }
-            Ok(Whole { text, ends })
-        })
+            Ok(ends)
+        })?;
+        Ok(Whole { text, ends })
     }
 
     /// Which template each row has.
@@ -205,26 +208,23 @@ impl<'a> Parts<'a> {
             let numbers = open(&self.frames.template_numbers, 10 * self.row_count)?;
             let mut numbers = Reader::new(&numbers);
             let mut counts = vec![0_u32; self.template_count];
+            let mut templates = vec![0_u32; codes.len()];
             let mut next_new = 0;
-            let templates = codes
-                .iter()
-                .map(|code| {
-                    let template = match *code {
-                        NEW_TEMPLATE => next_new,
-                        LONG_TEMPLATE => {
-                            usize::from(LONG_TEMPLATE - 1) + numbers.count(self.template_count)?
-                        }
-                        code => usize::from(code) - 1,
-                    };
-                    next_new += usize::from(*code == NEW_TEMPLATE);
-                    let count = counts
-                        .get_mut(template)
-                        .filter(|_| template < next_new)
-                        .ok_or_else(|| damaged("a row has an unknown template"))?;
-                    *count += 1;
-                    Ok(template as u32)
-                })
-                .collect::<Result<_>>()?;
+            for (template, code) in templates.iter_mut().zip(&codes) {
+                let number = match *code {
+                    NEW_TEMPLATE => {
+                        next_new += 1;
+                        next_new - 1
+                    }
+                    LONG_TEMPLATE => {
+                        usize::from(LONG_TEMPLATE - 1) + numbers.count(self.template_count)?
+                    }
+                    code => usize::from(code) - 1,
+                };
+                let known = counts.get_mut(..next_new).and_then(|known| known.get_mut(number));
+                *known.ok_or_else(|| damaged("a row has an unknown template"))? += 1;
+                *template = number as u32;
+            }
             numbers.end()?;
             if next_new != self.template_count {
                 return Err(damaged("a template has no row"));
@@ -321,12 +321,29 @@ impl<'a> Parts<'a> {
     }
 
     /// Sixteen bytes for each row of a hexdump.
-    pub(super) fn hexdump(&self) -> Result<&Vec<[u8; 16]>> {
-        once(&self.hexdump, || {
-            let count = self.slots()?.layout.hexdumps;
-            let bytes = open_exactly(&self.frames.hexdump, count.saturating_mul(16))?;
-            Ok(bytes.as_chunks().0.to_vec())
-        })
+    pub(super) fn hexdump(&self) -> Result<&[[u8; 16]]> {
+        let rows = self.unchecked_hexdump()?.as_chunks::<16>().0;
+        if rows.len() == self.slots()?.layout.hexdumps {
+            Ok(rows)
+        } else {
+            Err(damaged("columns differ in length"))
+        }
+    }
+
+    /// The same as bytes, whose number nobody has compared with that of the rows.
+    pub(super) fn unchecked_hexdump(&self) -> Result<&[u8]> {
+        let bytes = once(&self.hexdump, || {
+            let bytes = open(&self.frames.hexdump, self.row_count.saturating_mul(16))?;
+            if bytes.len() % 16 == 0 { Ok(bytes) } else { Err(damaged("columns differ in length")) }
+        })?;
+        Ok(bytes)
+    }
+
+    /// All messages that are stored whole, one after another; nobody has compared
+    /// them with their lengths.
+    pub(super) fn unchecked_whole(&self) -> Result<&[u8]> {
+        let text = once(&self.whole_text, || open(&self.frames.whole, self.text_bytes))?;
+        Ok(text)
     }
 }
 

@@ -2,6 +2,7 @@
 //! their message.
 
 use super::expand::Printer;
+use super::glance;
 use super::needle::Needle;
 use super::parts::{Parts, Slots};
 use super::straddle::{Straddle, Verdict};
@@ -92,31 +93,28 @@ impl<'a> LogReader<'a> {
             return Ok((0..self.parts.row_count as u32).collect());
         }
         let holds_needle = strings_with(needle, self.parts.dictionary()?);
-        let verdicts = self.verdicts(needle, !holds_needle.is_empty())?;
+        let straddle = Straddle::new(needle, self.parts.dictionary()?, !holds_needle.is_empty());
+        let mut verdicts = self.verdicts(needle, &straddle)?;
+        self.settle(needle, &mut verdicts)?;
         if verdicts.iter().all(|verdict| *verdict == Verdict::Never) {
             return Ok(Vec::new());
         }
         let mut found = Vec::new();
-        let mut open = Vec::new();
-        self.sort_rows(needle, &verdicts, &holds_needle, &mut found, &mut open)?;
-        if !open.is_empty() {
-            let mut printer = Printer::new(&self.parts)?;
-            let mut text = Vec::new();
-            for row in open {
-                text.clear();
-                printer.skip_to(row as usize)?;
-                printer.print(&mut text)?;
-                if needle.is_in(&text) {
-                    found.push(row);
-                }
+        if verdicts.iter().any(|verdict| !matches!(verdict, Verdict::Never | Verdict::Text)) {
+            self.sort_rows(needle, &verdicts, &holds_needle, &mut found)?;
+        }
+        if verdicts.contains(&Verdict::Text) {
+            let sorted = found.is_empty();
+            glance::find(&self.parts, needle, &straddle, &verdicts, &holds_needle, &mut found)?;
+            if !sorted {
+                found.sort_unstable();
             }
-            found.sort_unstable();
         }
         Ok(found)
     }
 
     /// Verdict on each template.
-    fn verdicts(&self, needle: &Needle, string_holds_needle: bool) -> Result<Vec<Verdict>> {
+    fn verdicts(&self, needle: &Needle, straddle: &Straddle<'_>) -> Result<Vec<Verdict>> {
         let templates = self.parts.template_texts()?;
         if needle.is_special() {
             let whole = |number| {
@@ -137,7 +135,6 @@ impl<'a> LogReader<'a> {
                 from = end + 1;
             }
         }
-        let straddle = Straddle::new(needle, self.parts.dictionary()?, string_holds_needle);
         for (number, verdict) in verdicts.iter_mut().enumerate() {
             if *verdict == Verdict::Never {
                 let (start, end) = templates.range(number);
@@ -147,15 +144,32 @@ impl<'a> LogReader<'a> {
         Ok(verdicts)
     }
 
-    /// Puts rows that match into `found`, and those that must be printed to know
-    /// into `open`.
+    /// Gives up templates whose values cannot hold the needle, which one look at all
+    /// their values together tells: to know the rows takes longer.
+    fn settle(&self, needle: &Needle, verdicts: &mut [Verdict]) -> Result<()> {
+        let has = |verdict| verdicts.contains(&verdict);
+        let (has_hexdumps, has_whole) = (has(Verdict::Hexdump), has(Verdict::Whole));
+        let mut give_up = |hopeless| {
+            verdicts.iter_mut().filter(|verdict| **verdict == hopeless).for_each(|verdict| {
+                *verdict = Verdict::Never;
+            });
+        };
+        if has_hexdumps && !needle.is_in(self.parts.unchecked_hexdump()?) {
+            give_up(Verdict::Hexdump);
+        }
+        if has_whole && !needle.is_in(self.parts.unchecked_whole()?) {
+            give_up(Verdict::Whole);
+        }
+        Ok(())
+    }
+
+    /// Puts rows that match into `found`, but for those that must be printed to know.
     fn sort_rows(
         &self,
         needle: &Needle,
         verdicts: &[Verdict],
         holds_needle: &[bool],
         found: &mut Vec<u32>,
-        open: &mut Vec<u32>,
     ) -> Result<()> {
         let rows = self.parts.rows()?;
         let has = |wanted| verdicts.contains(&wanted);
@@ -177,20 +191,22 @@ impl<'a> LogReader<'a> {
         } else {
             verdicts.iter().map(|verdict| Walk::of(*verdict)).collect()
         };
+        // Most rows are of templates that need no look, which one byte each tells.
+        let is_looked_at: Vec<bool> =
+            walks.iter().map(|walk| !matches!(walk, Walk::Never)).collect();
         for (row, template) in rows.templates.iter().enumerate() {
-            match &walks[*template as usize] {
-                Walk::Never => {}
-                Walk::Always => found.push(row as u32),
-                Walk::Open => open.push(row as u32),
+            if !is_looked_at[*template as usize] {
+                continue;
+            }
+            let holds = match &walks[*template as usize] {
+                Walk::Never => false,
+                Walk::Always => true,
                 Walk::Values { verdict, slots } => {
-                    let decided = values.pass(slots, *verdict);
-                    match verdict {
-                        Verdict::Text => open.push(row as u32),
-                        Verdict::Always => found.push(row as u32),
-                        _ if decided => found.push(row as u32),
-                        _ => {}
-                    }
+                    values.pass(slots, *verdict) || *verdict == Verdict::Always
                 }
+            };
+            if holds {
+                found.push(row as u32);
             }
         }
         Ok(())
@@ -201,8 +217,6 @@ impl<'a> LogReader<'a> {
 enum Walk {
     Never,
     Always,
-    /// Its text.
-    Open,
     /// A look at some of its values, or at least to go past them.
     Values {
         verdict: Verdict,
@@ -212,11 +226,7 @@ enum Walk {
 
 impl Walk {
     fn of(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Always => Self::Always,
-            Verdict::Text => Self::Open,
-            _ => Self::Never,
-        }
+        if verdict == Verdict::Always { Self::Always } else { Self::Never }
     }
 }
 

@@ -56,12 +56,12 @@ impl Spelling {
     }
 
     /// Units in a second: the stamp counts in its last decimal.
-    fn per_second(self) -> i64 {
+    pub(super) fn per_second(self) -> i64 {
         POWERS[usize::from(self.decimals)]
     }
 
     /// A row's time in those units, rounded down.
-    fn of_row(self, ts_ns: i64) -> i64 {
+    pub(super) fn of_row(self, ts_ns: i64) -> i64 {
         ts_ns.div_euclid(POWERS[9 - usize::from(self.decimals)])
     }
 

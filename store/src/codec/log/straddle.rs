@@ -148,32 +148,60 @@ impl<'a> Straddle<'a> {
             if place == end || walk.is_match {
                 break;
             }
-            at = place + 1;
             match text[place] {
-                INTEGER => walk.number(),
-                FLOAT => {
-                    walk.number();
-                    walk.step(self.steps[usize::from(b'.')]);
-                    walk.number();
-                }
-                STRING => {
-                    if self.string_holds_needle {
-                        verdict = Verdict::Strings;
-                    }
-                    walk.string();
-                }
-                KLOG => walk.pattern(b"0000 00:00:00.000000"),
-                placeholder @ (ISO | CLOCK) => {
-                    let spelling = text.get(at).and_then(|byte| Spelling::from_byte(*byte));
-                    at += 1;
-                    walk.stamp(placeholder == ISO, spelling.ok_or_else(unknown)?);
-                }
+                STRING if self.string_holds_needle => verdict = Verdict::Strings,
                 HEXDUMP => return Ok(self.hexdump),
                 WHOLE => return Ok(Verdict::Whole),
-                _ => return Err(unknown()),
+                _ => {}
             }
+            at = walk.value(text, place)?;
         }
         Ok(if walk.is_match { Verdict::Text } else { verdict })
+    }
+
+    /// Of a template with the verdict [`Verdict::Text`], the slots that matches can
+    /// touch: numbers of the first and the last one of each span, in order.
+    pub(super) fn spans(
+        &self,
+        text: &[u8],
+        start: usize,
+        end: usize,
+        slot_count: usize,
+    ) -> Result<Vec<(usize, usize)>> {
+        let last_slot = slot_count.saturating_sub(1);
+        if self.is_cut() || text.get(start) == Some(&HEXDUMP) {
+            return Ok(vec![(0, last_slot)]);
+        }
+        let mut spans: Vec<(usize, usize)> = Vec::new();
+        let mut add = |span: (usize, usize)| match spans.last_mut() {
+            Some(last) if span.0 <= last.1 => last.1 = last.1.max(span.1),
+            _ => spans.push(span),
+        };
+        let mut walk = Walk { straddle: self, state: 1, is_match: false };
+        let mut at = start;
+        // The first slot that a match under way can have touched.
+        let mut first = None;
+        for slot in 0..=slot_count {
+            let place = next_special(text, at).min(end);
+            walk.text(&text[at..place]);
+            if let Some(first) = first
+                && std::mem::take(&mut walk.is_match)
+            {
+                add((first, slot - 1));
+            }
+            if walk.state == 1 {
+                first = None;
+            }
+            if place == end {
+                break;
+            }
+            let first = *first.get_or_insert(slot);
+            at = walk.value(text, place)?;
+            if std::mem::take(&mut walk.is_match) {
+                add((first, slot));
+            }
+        }
+        Ok(spans)
     }
 }
 
@@ -210,6 +238,27 @@ impl Walk<'_> {
         for byte in &rest[rest.len() - last..] {
             self.step(self.straddle.steps[usize::from(*byte)]);
         }
+    }
+
+    /// The value of a slot at `place` of a template. Where the text goes on.
+    fn value(&mut self, text: &[u8], place: usize) -> Result<usize> {
+        match text[place] {
+            INTEGER => self.number(),
+            FLOAT => {
+                self.number();
+                self.step(self.straddle.steps[usize::from(b'.')]);
+                self.number();
+            }
+            STRING => self.string(),
+            KLOG => self.pattern(b"0000 00:00:00.000000"),
+            placeholder @ (ISO | CLOCK) => {
+                let spelling = text.get(place + 1).and_then(|byte| Spelling::from_byte(*byte));
+                self.stamp(placeholder == ISO, spelling.ok_or_else(unknown)?);
+                return Ok(place + 2);
+            }
+            _ => return Err(unknown()),
+        }
+        Ok(place + 1)
     }
 
     /// Any number of digits.

@@ -106,6 +106,13 @@ pub(super) struct Slot {
     pub(super) column: u32,
 }
 
+impl Slot {
+    /// Where the text after it starts.
+    pub(super) fn after(&self) -> u32 {
+        self.text_end + 1 + u32::from(matches!(self.placeholder, ISO | CLOCK))
+    }
+}
+
 /// A template: some slots, and the text after the last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Template {

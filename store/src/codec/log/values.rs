@@ -166,7 +166,15 @@ impl Recent {
 
     /// Puts a string first: one that is at `place`, or a new one.
     fn raise(&mut self, number: u32, place: usize) {
-        self.0.copy_within(0..place, 1);
+        // Nearly all are the one that came last, or none of these.
+        if place == RECENT - 1 {
+            let before = self.0;
+            self.0[1..].copy_from_slice(&before[..RECENT - 1]);
+        } else {
+            for at in (0..place).rev() {
+                self.0[at + 1] = self.0[at];
+            }
+        }
         self.0[0] = number;
     }
 }
