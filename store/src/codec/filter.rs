@@ -7,7 +7,8 @@
 //! `store/FORMAT.md` has the layout: the distinct trigrams as sorted numbers, their
 //! gaps compressed. That is half of what fingerprints of them take, and exact.
 
-use super::columns::{FrameWriter, Frames, Reader, put_varint};
+use super::columns::{Reader, put_varint};
+use super::frames::{FrameWriter, Frames};
 use super::{COMPACT_LEVEL, LogColumns};
 
 /// Size that no filter exceeds, and neither of its frames: what has more trigrams

@@ -1,7 +1,8 @@
 //! What the targets in `fuzz/` need and nobody else may use.
 
-use super::columns::{Frames, put_varint};
+use super::columns::put_varint;
 use super::filter;
+use super::frames::Frames;
 use super::{
     Declared, Encoded, LIVE_LEVEL, LogColumns, PROBE, ProbeColumns, SAMPLE, SampleColumns, Section,
     decode_head, decode_probes, decode_samples, encode_logs, encode_probes, encode_samples,

@@ -10,10 +10,12 @@
 
 mod columns;
 pub(crate) mod filter;
+mod frames;
 mod log;
 mod probe;
 mod sample;
 mod stretch;
+mod texts;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 #[cfg(test)]
@@ -104,7 +106,7 @@ pub fn encode_logs(columns: &LogColumns, level: i32) -> Result<Encoded> {
 /// If a column is damaged; what the columns say is not looked at.
 pub(crate) fn recompress(declared: Declared, data: &[u8], level: i32) -> Result<Encoded> {
     let Declared { codec, raw_bytes, .. } = declared;
-    Ok(Encoded { codec, raw_bytes, data: columns::recompress(data, level)? })
+    Ok(Encoded { codec, raw_bytes, data: frames::recompress(data, level)? })
 }
 
 /// Calls a function with the message of each row of a chunk.
@@ -153,7 +155,7 @@ pub(crate) fn decode_samples(declared: Declared, data: &[u8]) -> Result<SampleCo
 
 /// How many of the first bytes of a probe chunk its head is, by what they say.
 pub(crate) fn head_length(data: &[u8]) -> Result<usize> {
-    columns::frame_length(data)
+    frames::frame_length(data)
 }
 
 fn damaged(what: &str) -> Error {

@@ -6,11 +6,11 @@
 //!
 //! [`stretch`]: super::stretch
 
-use super::columns::{
-    FrameWriter, Frames, Texts, from_option, put_numbers, take_numbers, unzigzag, zigzag,
-};
+use super::columns::{from_option, put_numbers, take_numbers, unzigzag, zigzag};
+use super::frames::{FrameWriter, Frames};
 use super::log::bits::bit_cost;
 use super::stretch::{Head, Instant, Section};
+use super::texts::Texts;
 use super::{Declared, damaged};
 use crate::Result;
 use crate::batch::{ProbeOutcome, ProbeSample};

@@ -1,6 +1,8 @@
 //! Codec 3: host samples as times, names and values.
 
-use super::columns::{FrameWriter, Frames, Texts, decode_steps, encode_steps};
+use super::columns::{decode_steps, encode_steps};
+use super::frames::{FrameWriter, Frames};
+use super::texts::Texts;
 use super::{Declared, damaged};
 use crate::Result;
 use crate::batch::HostSample;

@@ -7,8 +7,10 @@
 //!
 //! What rows of a stretch have in common is stored here and nowhere else.
 
-use super::columns::{Frames, Reader, Texts, put_varint, unzigzag, zigzag};
+use super::columns::{Reader, put_varint, unzigzag, zigzag};
+use super::frames::Frames;
 use super::probe::ProbeColumns;
+use super::texts::Texts;
 use super::{Declared, damaged};
 use crate::Result;
 use crate::batch::ProbeOutcome;

@@ -12,7 +12,8 @@ use super::{
     times,
 };
 use crate::Result;
-use crate::codec::columns::{FrameWriter, put_varint};
+use crate::codec::columns::put_varint;
+use crate::codec::frames::FrameWriter;
 
 /// Template numbers below this have a code byte of their own.
 const SHORT_NUMBERS: u32 = super::LONG_TEMPLATE as u32 - 1;

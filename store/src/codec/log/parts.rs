@@ -13,7 +13,8 @@ use super::times::{self, TimeCoding};
 use super::values::{StringReader, decode_floats, decode_integers};
 use super::{FLOAT, LONG_TEMPLATE, NEW_TEMPLATE, ROW_BYTES, STRING, WHOLE};
 use crate::Result;
-use crate::codec::columns::{Frame, Frames, Reader};
+use crate::codec::columns::Reader;
+use crate::codec::frames::{Frame, Frames};
 use crate::codec::{Declared, damaged};
 
 /// No writer needs more raw bytes in all columns than this times the size that

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::codec::columns::{FrameWriter, Frames};
+use crate::codec::frames::{FrameWriter, Frames};
 use crate::codec::{Encoded, LIVE_LEVEL, decode_logs, encode_logs};
 
 /// 2026-11-22T12:28:03Z
