@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::collect::journal;
 use crate::probe::TargetConfig;
 use crate::redact::RedactionConfig;
 use crate::{duration, size};
@@ -119,7 +120,7 @@ pub(crate) struct Flags {
     /// Read pods, services and events of these namespaces (default: kube-system)
     #[arg(long, value_name = "NS", value_delimiter = ',')]
     pub(crate) object_namespaces: Vec<String>,
-    /// Read the journal of these units (default: docker,containerd,kubelet)
+    /// Read these units' journal (default: docker,containerd,kubelet,chrony,chronyd,localdns)
     #[arg(long, value_name = "UNIT", value_delimiter = ',')]
     pub(crate) units: Vec<String>,
     /// Read the journal this far back (default: 24h)
@@ -258,7 +259,7 @@ impl Config {
                 ("--units", list(&flags.units)),
                 env.list(&["PERISCOPE_UNITS"])?,
                 file.units,
-                ["docker", "containerd", "kubelet"].map(str::to_owned).to_vec(),
+                journal::DEFAULT_UNITS.map(str::to_owned).to_vec(),
             ),
             journal_window: pick(
                 ("--journal-window", flags.journal_window),

@@ -19,6 +19,11 @@ pub(crate) const DIGEST: &str = "__digest";
 /// Address space that the child may use; its tables and pages, not its blocks.
 const ADDRESS_BYTES: u64 = 1 << 30;
 
+/// Memory of its own that the child may use. Beside the agent's 64 MiB it stays below
+/// the pod's limit: where that is reached, Kubernetes 1.28 and later on control groups
+/// of version 2 end all processes of the container, the agent among them.
+const OWN_BYTES: u64 = 128 << 20;
+
 /// Processor time that it may use.
 const CPU_SECONDS: u64 = 60;
 
@@ -80,8 +85,28 @@ pub(crate) fn print(file: &Path) -> Result<()> {
 /// Limits of the child, and a word to the kernel that it is the first to go when
 /// memory is short. Where they cannot be had, the parent's deadline holds.
 fn limit() {
-    for (resource, most) in [(Resource::As, ADDRESS_BYTES), (Resource::Cpu, CPU_SECONDS)] {
+    let limits =
+        [(Resource::As, ADDRESS_BYTES), (Resource::Data, OWN_BYTES), (Resource::Cpu, CPU_SECONDS)];
+    for (resource, most) in limits {
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) }).ok();
     }
     std::fs::write("/proc/self/oom_score_adj", "1000").ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pod_has_room_for_the_agent_and_its_child() {
+        /// What the agent may have.
+        const AGENT_BYTES: u64 = 64 << 20;
+        let manifest = include_str!("../../deployment/base/daemon-set.yaml");
+        let limits = manifest.split_once("limits: {").expect("limits").1;
+        let memory = limits.split_once("memory: ").expect("a limit of memory").1;
+        let mebibytes = memory.split_once("Mi}").expect("mebibytes").0;
+        let limit_bytes = mebibytes.parse::<u64>().expect("a number") << 20;
+        // A quarter of it is the kernel's, and for pages of files.
+        assert!(AGENT_BYTES + OWN_BYTES <= limit_bytes / 4 * 3, "{limit_bytes}");
+    }
 }

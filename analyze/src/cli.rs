@@ -4,18 +4,28 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::describe::{DescribeArguments, GetArguments};
+use crate::diagnose::parse::Severity;
+use crate::extract::ExtractArguments;
+use crate::logs::LogsArguments;
+use crate::query::Format;
+use crate::report::When;
+
 /// Reads Periscope bundles offline.
 ///
 /// A bundle is a folder of .db files that periscope-agent wrote, or the files
-/// themselves. Nothing in it is changed, and nothing is sent anywhere.
+/// themselves. Nothing in it is changed, and nothing is sent anywhere: only fetch, and
+/// report with a URL, use the network.
 #[derive(Debug, Parser)]
 #[command(
     version,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Exit status: 0 nothing found, 1 findings, 2 could not do all of it.\n\n\
+    after_help = "Exit status: 0 nothing found, 1 findings (see --fail-on), 2 could not do all of it.\n\n\
                   Examples:\n  \
                   periscope-analyze bundle/\n  \
+                  periscope-analyze report bundle/ --format html -o report.html\n  \
+                  periscope-analyze fetch 'https://ACCOUNT.blob.core.windows.net/CONTAINER?SAS' --latest\n  \
                   periscope-analyze query bundle/ \"SELECT ts, message FROM log WHERE level = 'error'\"\n  \
                   periscope-analyze merge bundle/ -o cluster.db"
 )]
@@ -37,8 +47,18 @@ impl Cli {
 pub(crate) enum Command {
     /// Show what was collected, what was found, and on what evidence (default)
     Report(ReportArguments),
+    /// Bring the files of a run from a storage account
+    Fetch(FetchArguments),
+    /// Show log lines of all nodes, merged by time
+    Logs(LogsArguments),
+    /// List recorded objects, as kubectl get does
+    Get(GetArguments),
+    /// Show all of recorded objects, with events, as kubectl describe does
+    Describe(DescribeArguments),
     /// Ask a question in SQL
     Query(QueryArguments),
+    /// Write logs, objects, rules and settings as plain files
+    Extract(ExtractArguments),
     /// Make one database of many
     Merge(MergeArguments),
     /// List, explain, test and begin diagnostics
@@ -47,9 +67,12 @@ pub(crate) enum Command {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ReportArguments {
-    /// Folder with .db files, or the files
+    /// Folder with .db files, or the files; or the URL of a container with a SAS, whose
+    /// files are then fetched first
     #[arg(required = true, value_name = "BUNDLE")]
     pub(crate) bundle: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) choice: ChoiceArguments,
     /// Run these diagnostics only; * stands for any letters
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
@@ -64,6 +87,22 @@ pub(crate) struct ReportArguments {
     /// Give up a diagnostic after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) deadline: u64,
+    /// Show findings that are as bad as this, or worse
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub(crate) severity: Option<Severity>,
+    /// Show these nodes only; * stands for any letters
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) node: Vec<String>,
+    /// Show findings that lasted beyond this time; as 2026-11-22T12:28:00Z, or as
+    /// 2h before the end of the bundle
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<When>,
+    /// Show findings that began by this time; as for --since
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<When>,
+    /// End with status 1 if a finding that is shown is as bad as this, or worse
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = Severity::Info)]
+    pub(crate) fail_on: Severity,
     /// How to write the report
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
@@ -73,6 +112,51 @@ pub(crate) struct ReportArguments {
     /// Say on standard error how long each diagnostic took
     #[arg(long)]
     pub(crate) timings: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Without ?SAS in the URL, AZURE_STORAGE_SAS_TOKEN is asked for one, then the variables of a \
+                  workload identity, then az. A SAS needs sp=rl. Proxies are those of HTTPS_PROXY.\n\n\
+                  Exit status: 0 all is here, 2 not all of it; the same command goes on where it ended.\n\n\
+                  Examples:\n  \
+                  periscope-analyze fetch 'https://ACCOUNT.blob.core.windows.net/CONTAINER?SAS' --latest\n  \
+                  periscope-analyze fetch --account ACCOUNT --container CONTAINER DIR --run 2026-11-22T12-00-00Z"
+)]
+pub(crate) struct FetchArguments {
+    /// URL of a container, a run may follow; then a folder [default: .], in which the
+    /// run gets a folder of its own
+    #[arg(num_args = 0..=2, value_names = ["URL", "DIR"])]
+    pub(crate) place: Vec<String>,
+    /// Storage account, instead of a URL
+    #[arg(long, value_name = "NAME", requires = "container")]
+    pub(crate) account: Option<String>,
+    /// Container of that account
+    #[arg(long, value_name = "NAME", requires = "account")]
+    pub(crate) container: Option<String>,
+    #[command(flatten)]
+    pub(crate) choice: ChoiceArguments,
+    /// Fetch the files of this node only; may be given several times
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) node: Vec<String>,
+}
+
+/// Which run of a container is fetched.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ChoiceArguments {
+    /// Fetch this run
+    #[arg(long, value_name = "ID", conflicts_with = "latest")]
+    pub(crate) run: Option<String>,
+    /// Fetch the run that began to arrive last
+    #[arg(long)]
+    pub(crate) latest: bool,
+}
+
+impl ChoiceArguments {
+    /// Whether anything was chosen.
+    pub(crate) fn is_made(&self) -> bool {
+        self.run.is_some() || self.latest
+    }
 }
 
 /// Where diagnostics come from beside the program.
@@ -96,6 +180,18 @@ pub(crate) enum ReportFormat {
     Table,
     /// One document for programs
     Json,
+    /// The same for programs that read a line at a time
+    Jsonl,
+    /// Text for tickets and pull requests
+    Markdown,
+    /// One page with charts, for browsers and printers; loads nothing
+    Html,
+    /// SARIF 2.1.0, for code scanning and its viewers
+    Sarif,
+    /// `JUnit` XML, for the test pages of CI
+    Junit,
+    /// Findings for spreadsheets
+    Csv,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -106,24 +202,22 @@ pub(crate) enum ReportFormat {
                         SELECT sql FROM virtual_table\" --format csv shows all, each column with a comment."
 )]
 pub(crate) struct QueryArguments {
-    /// Folder with .db files, or the files; then one SELECT, or - to read it
-    /// from standard input
-    #[arg(required = true, num_args = 2.., value_names = ["BUNDLE", "SQL"])]
+    /// Folder with .db files, or the files; then SELECT statements with ; between, or
+    /// - to read them from standard input
+    #[arg(required = true, value_names = ["BUNDLE", "SQL"])]
     pub(crate) bundle_and_sql: Vec<String>,
+    /// Read the statements from this file instead
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Give :NAME in the SQL a value; a number unless in single quotes
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub(crate) param: Vec<String>,
     /// How to print rows
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
-}
-
-/// How rows are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// Columns sized to the terminal
-    Table,
-    /// Comma-separated values with a header (RFC 4180)
-    Csv,
-    /// An array of objects
-    Json,
+    /// Show no progress on a terminal
+    #[arg(long)]
+    pub(crate) no_progress: bool,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -6,14 +6,20 @@
 
 mod cli;
 
+mod fetch;
+mod expected;
 mod open;
 
+mod describe;
 mod diagnose;
+mod extract;
+mod logs;
 mod merge;
 mod query;
 mod report;
 
 mod output;
+mod pager;
 mod prose;
 
 pub mod embed;
@@ -27,7 +33,11 @@ use cli::{Cli, Command};
 /// The program: reads the command line, does what it says, and says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::refuse(&error),
+    };
+    match run(cli) {
         Ok(outcome) => outcome.into(),
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -40,6 +50,11 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<output::Outcome> {
     match cli.into_command() {
         Command::Report(arguments) => report::run(&arguments),
+        Command::Fetch(arguments) => fetch::run(&arguments),
+        Command::Logs(arguments) => logs::run(&arguments),
+        Command::Get(arguments) => describe::get(&arguments),
+        Command::Describe(arguments) => describe::describe(&arguments),
+        Command::Extract(arguments) => extract::run(&arguments),
         Command::Query(arguments) => query::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Diagnostics(arguments) => diagnose::command::run(&arguments),

@@ -31,7 +31,12 @@ pub(crate) fn open_for(paths: &[PathBuf], sql: &str) -> Result<Bundle> {
     Ok(bundle)
 }
 
-fn open_bare(paths: &[PathBuf]) -> Result<Bundle> {
+/// The same with no views, for who asks tables only.
+///
+/// # Errors
+///
+/// As [`open`].
+pub(crate) fn open_bare(paths: &[PathBuf]) -> Result<Bundle> {
     let bundle = Bundle::open(paths)?;
     for problem in bundle.problems() {
         output::warning(&format!("left out: {}", problem.error));

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use comfy_table::{ContentArrangement, Table, presets};
+use periscope_blob::masked;
 use periscope_store::tell;
 
 /// What the exit status says.
@@ -39,9 +40,29 @@ pub(crate) fn note(text: &str) {
     say(text);
 }
 
+/// Says anything, but no signature: what a user typed may hold one.
 fn say(text: &str) {
     // Nobody is left to tell if standard error is gone.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", masked(text));
+}
+
+/// Prints a line of data.
+///
+/// # Errors
+///
+/// If standard output is gone.
+pub(crate) fn line(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(io::stdout().lock(), "{text}")?)
+}
+
+/// Says why a command line is none, or prints the help that it asks for.
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    let text = error.to_string();
+    if masked(&text) == text {
+        error.exit();
+    }
+    say(text.trim_end());
+    Outcome::Failed.into()
 }
 
 /// Whether the reader of standard output went away, as `head` does.
@@ -64,15 +85,32 @@ pub(crate) fn table(header: impl IntoIterator<Item = impl Into<String>>) -> Tabl
 }
 
 /// Text from a bundle with control characters made visible: a log line must not
-/// move the cursor of a terminal, or worse.
+/// move the cursor of a terminal, turn the direction of text, or worse.
 pub(crate) fn printable(text: &str) -> String {
-    let is_safe = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_safe = |c: char| !(c.is_control() || turns(c)) || c == '\n' || c == '\t';
     if text.chars().all(is_safe) {
         return text.to_owned();
     }
     text.chars()
         .map(|c| if is_safe(c) { c.to_string() } else { c.escape_default().to_string() })
         .collect()
+}
+
+/// The first few names, and how many more there are.
+pub(crate) fn some(names: &[impl AsRef<str>]) -> String {
+    const SHOWN: usize = 5;
+    let first: Vec<&str> = names.iter().take(SHOWN).map(AsRef::as_ref).collect();
+    let more = match names.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    printable(&(first.join(", ") + &more))
+}
+
+/// The same on one line, for what has one line each.
+pub(crate) fn one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -83,5 +121,6 @@ mod tests {
     fn control_characters_are_shown_not_obeyed() {
         assert_eq!(printable("a\tb\nc"), "a\tb\nc");
         assert_eq!(printable("a\u{1b}[2Jb\u{7f}"), "a\\u{1b}[2Jb\\u{7f}");
+        assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
     }
 }

@@ -15,6 +15,7 @@ use azure_storage_blob::models::{
 };
 use azure_storage_blob::{BlobClient, BlobContainerClient, BlobContainerClientOptions};
 use futures_util::TryStreamExt;
+use tokio::sync::Semaphore;
 
 use crate::error::{BlobError, Doing, Kind, explain};
 use crate::identity::{Credential, Identity};
@@ -28,6 +29,9 @@ const VERSION: &str = "2019-07-07";
 
 /// Longest pause between two tries of a request.
 const LONGEST_PAUSE: SdkDuration = SdkDuration::seconds(20);
+
+/// Ranges that are in memory at a time, over all blobs that are fetched.
+const RANGES: usize = 10;
 
 /// By what right a container is used.
 #[derive(Clone, Debug)]
@@ -66,6 +70,8 @@ pub struct Container {
     pub(crate) client: BlobContainerClient,
     pub(crate) place: Place,
     pub(crate) login: Login,
+    /// Room in memory for what is fetched.
+    pub(crate) ranges: Semaphore,
 }
 
 /// A blob in a list.
@@ -75,6 +81,8 @@ pub struct Listed {
     pub name: String,
     /// Its size.
     pub bytes: u64,
+    /// When it came, if the service says so.
+    pub created_ns: Option<i64>,
 }
 
 /// What the service knows of a blob.
@@ -143,7 +151,7 @@ impl Container {
             BlobContainerClient::new(place.url(sas), credential, Some(options)).map_err(|_| {
                 BlobError::new(Kind::Refused, format!("{place} cannot be used as an address"))
             })?;
-        Ok(Self { client, place, login })
+        Ok(Self { client, place, login, ranges: Semaphore::new(RANGES) })
     }
 
     /// Where it is.
@@ -187,10 +195,11 @@ impl Container {
         let mut pages = self.client.list_blobs(Some(options)).map_err(told)?;
         let mut blobs = Vec::new();
         while let Some(blob) = pages.try_next().await.map_err(told)? {
-            let bytes = blob.properties.and_then(|properties| properties.content_length);
-            if let (Some(name), Some(bytes)) = (blob.name, bytes) {
-                blobs.push(Listed { name, bytes });
-            }
+            let (Some(name), Some(properties)) = (blob.name, blob.properties) else { continue };
+            let Some(bytes) = properties.content_length else { continue };
+            let created = properties.creation_time.or(properties.last_modified);
+            let created_ns = created.and_then(|at| at.unix_timestamp_nanos().try_into().ok());
+            blobs.push(Listed { name, bytes, created_ns });
         }
         Ok(blobs)
     }

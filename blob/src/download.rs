@@ -1,7 +1,7 @@
 //! Fetches a blob: ranges ahead of each other, written in order, so that what is on
 //! the disk is always the file's beginning, and the next try goes on behind it.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use md5::Md5;
 use sha2::{Digest, Sha256};
+use tokio::sync::SemaphorePermit;
 
 use crate::BLOCK_BYTES;
 use crate::container::{Blob, Properties};
@@ -49,17 +50,19 @@ pub enum Reason {
     Length,
 }
 
-/// The hashes of a file, as far as it was read.
-#[derive(Clone, Default)]
-struct Hashes {
-    sha256: Sha256,
-    md5: Md5,
+/// The hash of a file, as far as it was read: the one that its sender left.
+#[derive(Clone)]
+enum Hash {
+    Sha256(Sha256),
+    Md5(Md5),
+    None,
 }
 
 impl Blob<'_> {
     /// Fetches the blob into a file. Until it is whole and its checksum right it is
     /// called `….part`; one that is there from before is gone on with.
     ///
+    /// Any number may be fetched at a time: they share what a container has in memory.
     /// `progress` is told bytes as they are on the disk, those from before too.
     ///
     /// # Errors
@@ -90,22 +93,30 @@ impl Blob<'_> {
             .truncate(false)
             .open(&part)
             .map_err(&told)?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            let text = format!(
+                "{} is being written by another program\n\
+                 hint: is the same being fetched twice at a time?",
+                part.display()
+            );
+            return Err(BlobError::new(Kind::File, text));
+        }
         let mut have = file.metadata().map_err(&told)?.len();
         if have > properties.bytes {
             // Of another blob of this name.
             file.set_len(0).map_err(&told)?;
             have = 0;
         }
-        let mut hashes = Hashes::default();
-        hashes.read(&mut file, have).map_err(&told)?;
+        let mut hash = Hash::of(&properties);
+        hash.read(&mut file, have).map_err(&told)?;
         progress(have);
-        let mut fetched = self.rest(&properties, &mut file, have, hashes, &part, progress).await;
+        let mut fetched = self.rest(&properties, &mut file, have, hash, &part, progress).await;
         if matches!(&fetched, Ok(None)) && have > 0 {
             // What was here was not the beginning of this blob.
             file.set_len(0).and_then(|()| file.rewind()).map_err(&told)?;
             have = 0;
-            let hashes = Hashes::default();
-            fetched = self.rest(&properties, &mut file, 0, hashes, &part, &|_| {}).await;
+            let hash = Hash::of(&properties);
+            fetched = self.rest(&properties, &mut file, 0, hash, &part, &|_| {}).await;
         }
         let Some(checked) = fetched? else {
             std::fs::remove_file(&part).ok();
@@ -123,7 +134,7 @@ impl Blob<'_> {
         properties: &Properties,
         file: &mut File,
         have: u64,
-        mut hashes: Hashes,
+        mut hash: Hash,
         part: &Path,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Option<Reason>, BlobError> {
@@ -134,22 +145,25 @@ impl Blob<'_> {
                 self.range(start, size, properties)
             })
             .buffered(AHEAD);
-        while let Some(bytes) = ranges.try_next().await? {
+        while let Some((bytes, _room)) = ranges.try_next().await? {
             file.write_all(&bytes).map_err(|error| written(part, &error))?;
-            hashes.sha256.update(&bytes);
-            hashes.md5.update(&bytes);
+            hash.update(&bytes);
             progress(bytes.len() as u64);
         }
-        Ok(hashes.check(properties))
+        Ok(hash.check(properties))
     }
 
-    /// One range, gone on with where its answer breaks off.
+    /// One range, gone on with where its answer breaks off, and the room that it has.
+    ///
+    /// Room is given to ranges of a blob in their order, so the one that is written
+    /// next never waits for those behind it.
     async fn range(
         &self,
         start: u64,
         size: u64,
         properties: &Properties,
-    ) -> Result<Bytes, BlobError> {
+    ) -> Result<(Bytes, Option<SemaphorePermit<'_>>), BlobError> {
+        let room = self.container.ranges.acquire().await.ok();
         let mut range = BytesMut::with_capacity(size as usize);
         let mut broken = 0;
         loop {
@@ -175,7 +189,7 @@ impl Blob<'_> {
                 }
             };
             if range.len() as u64 == size {
-                return Ok(range.freeze());
+                return Ok((range.freeze(), room));
             }
             broken += 1;
             if broken > BROKEN {
@@ -195,31 +209,51 @@ impl Blob<'_> {
     }
 }
 
-impl Hashes {
+impl Hash {
+    /// The beginning of the hash that a blob's sender left.
+    fn of(properties: &Properties) -> Self {
+        if properties.metadata.contains_key(SHA256) {
+            Self::Sha256(Sha256::new())
+        } else if properties.md5.is_some() {
+            Self::Md5(Md5::new())
+        } else {
+            Self::None
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hash) => hash.update(bytes),
+            Self::Md5(hash) => hash.update(bytes),
+            Self::None => {}
+        }
+    }
+
     /// Reads the beginning of a file and leaves it behind that.
     fn read(&mut self, file: &mut File, bytes: u64) -> io::Result<()> {
         file.rewind()?;
         let mut buffer = vec![0; 256 << 10];
         let mut rest = file.take(bytes);
         loop {
-            let part = match rest.read(&mut buffer)? {
+            match rest.read(&mut buffer)? {
                 0 => return Ok(()),
-                read => buffer.get(..read).unwrap_or_default(),
-            };
-            self.sha256.update(part);
-            self.md5.update(part);
+                read => self.update(buffer.get(..read).unwrap_or_default()),
+            }
         }
     }
 
     /// By what the content is the blob's; `None` if it is not.
     fn check(self, properties: &Properties) -> Option<Reason> {
-        if let Some(sha256) = properties.metadata.get(SHA256) {
-            let ours = hex(&self.sha256.finalize());
-            return (ours == sha256.to_ascii_lowercase()).then_some(Reason::Sha256);
-        }
-        match &properties.md5 {
-            Some(md5) => (self.md5.finalize().as_slice() == md5.as_slice()).then_some(Reason::Md5),
-            None => Some(Reason::Length),
+        match self {
+            Self::Sha256(hash) => {
+                let theirs = properties.metadata.get(SHA256)?.to_ascii_lowercase();
+                (hex(&hash.finalize()) == theirs).then_some(Reason::Sha256)
+            }
+            Self::Md5(hash) => {
+                let theirs = properties.md5.as_deref()?;
+                (hash.finalize().as_slice() == theirs).then_some(Reason::Md5)
+            }
+            Self::None => Some(Reason::Length),
         }
     }
 }
@@ -234,9 +268,9 @@ fn is_here(target: &Path, properties: &Properties) -> io::Result<bool> {
     if file.metadata()?.len() != properties.bytes {
         return Ok(false);
     }
-    let mut hashes = Hashes::default();
-    hashes.read(&mut file, properties.bytes)?;
-    Ok(hashes.check(properties).is_some())
+    let mut hash = Hash::of(properties);
+    hash.read(&mut file, properties.bytes)?;
+    Ok(hash.check(properties).is_some())
 }
 
 fn part_of(target: &Path) -> PathBuf {

@@ -126,8 +126,14 @@ fn told(
             Kind::NoContainer,
             format!(
                 "there is no container {container} at {host}\n\
-                 hint: make it, or use an account SAS (srt=sco, sp with c), with which the agent \
-                 makes it"
+                 hint: {}",
+                match login {
+                    Login::Sas(sas) if sas.allows('w') => {
+                        "make it, or use an account SAS (srt=sco, sp with c), with which the \
+                         agent makes it"
+                    }
+                    _ => "is its name right? An agent that may make it does so with its first file",
+                }
             ),
         ),
         (_, "ContainerBeingDeleted") => (
@@ -168,14 +174,23 @@ fn told(
             Kind::Refused,
             format!("the SAS is not for this machine's address (sip), and {host} refuses it"),
         ),
-        (_, "AuthorizationFailure" | "NetworkAclDenied") => (
-            Kind::Refused,
-            format!(
-                "{host} refuses to {what} {object}\n\
-                 hint: the account's firewall may not know this network: allow it, or use a \
-                 private endpoint"
-            ),
-        ),
+        (_, "AuthorizationFailure" | "NetworkAclDenied") => {
+            // Azurite says so of a wrong signature too, and to HEAD nobody gives a reason.
+            let or = match (login, code) {
+                (Login::Sas(_), "AuthorizationFailure") => {
+                    "the SAS may be for another container or account, or its key was renewed; or "
+                }
+                _ => "",
+            };
+            (
+                Kind::Refused,
+                format!(
+                    "{host} refuses to {what} {object}\n\
+                     hint: {or}the account's firewall may not know this network: allow it, or \
+                     use a private endpoint"
+                ),
+            )
+        }
         (_, "KeyBasedAuthenticationNotPermitted") => (
             Kind::Refused,
             format!(
@@ -259,8 +274,10 @@ fn not_authenticated(place: &Place, login: &Login, detail: Option<&str>) -> Stri
     }
 }
 
-/// A text without what follows `sig=`, should a server ever repeat it.
-fn masked(text: &str) -> String {
+/// A text without what follows `sig=`: a server may repeat a URL, and so may who prints
+/// what a user typed.
+#[must_use]
+pub fn masked(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.to_ascii_lowercase().find("sig=") {

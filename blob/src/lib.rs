@@ -22,7 +22,7 @@ mod download;
 
 pub use container::{Blob, Container, Listed, Login, Patience, Properties};
 pub use download::{Fetched, Reason};
-pub use error::{BlobError, Kind};
+pub use error::{BlobError, Kind, masked};
 pub use identity::{Identity, ManagedIdentity, Token, WorkloadIdentity};
 pub use names::{container_name, suffix_of_cloud};
 pub use place::{Located, Place};

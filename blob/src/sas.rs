@@ -59,15 +59,15 @@ impl Sas {
         } else if query.contains(char::is_whitespace) || query.contains(char::is_control) {
             "has blanks in it"
         } else if !parameters.contains_key("sig") {
-            "has no signature (sig=…)"
+            "has no signature"
         } else {
             return Ok(Self { query: query.to_owned(), parameters });
         };
         Err(BlobError::new(
             Kind::Refused,
             format!(
-                "the SAS {problem}\nhint: it looks like sv=…&sp=rcw&se=…&sig=…, \
-                 as `az storage container generate-sas` prints it"
+                "the SAS {problem}\nhint: it is what `az storage container generate-sas` prints, \
+                 sv=…&sp=rcw&se=… and more"
             ),
         ))
     }

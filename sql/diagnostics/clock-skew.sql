@@ -22,8 +22,8 @@
 --
 -- AKS nodes take the time from the host (`refclock PHC /dev/ptp_hyperv` of
 -- chrony). On the node: `chronyc tracking`, `chronyc sources -v`,
--- `systemctl status chrony`; `chronyc makestep` sets it at once. Lines of
--- chrony are there only where its unit is among those that are collected.
+-- `systemctl status chrony` (`chronyd` on Azure Linux); `chronyc makestep` sets
+-- it at once. The agent reads lines of both units unless its `units` are set.
 WITH
     stamped AS MATERIALIZED (
         SELECT

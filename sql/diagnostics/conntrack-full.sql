@@ -9,8 +9,8 @@
 -- When there are `nf_conntrack_max` of them it drops the first packet of every
 -- new connection: DNS queries time out, probes fail, and connections that are
 -- open go on as if nothing was wrong. It then writes `nf_conntrack: table full,
--- dropping packet` (kernel, `net/netfilter/nf_conntrack_core.c`; since 6.15
--- `table full in netns N` for a pod's own network), but only a few of these
+-- dropping packet` (kernel, `net/netfilter/nf_conntrack_core.c`; newer
+-- ones say `table full in netns N` of a pod's own network), but few of these
 -- lines reach the log: their number says nothing of how many packets were lost.
 --
 -- Severity is `error` where packets were dropped, `warning` from `used_percent`

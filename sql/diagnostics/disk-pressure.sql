@@ -53,6 +53,7 @@ WITH
             coalesce(max(inodes), 0) * (100 - :inodes_percent) / 100 AS inodes
         FROM size
     ),
+    -- CROSS: all nodes are read at once, not one after another.
     short AS MATERIALIZED (
         SELECT
             sample.node,
@@ -67,7 +68,7 @@ WITH
                 size.bytes
             )) AS total
         FROM sample
-        JOIN size ON size.node = sample.node
+        CROSS JOIN size ON size.node = sample.node
             AND size.mount = substr(sample.name, instr(sample.name, '{'))
         WHERE sample.family = 'filesystem'
             AND sample.value <= (SELECT max(bytes, inodes) FROM bound)

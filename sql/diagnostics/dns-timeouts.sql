@@ -19,7 +19,7 @@
 -- clients ask again. For half a minute after it starts, CoreDNS itself asks for
 -- a name of digits with type HINFO (plugin/loop/setup.go), often before its pod
 -- has a network: `at_start` counts those, and they alone are info. LocalDNS
--- writes the same lines to the journal, if its unit is collected. If neither a
+-- writes the same lines to the journal, as unit `localdns`. If neither a
 -- line nor a pod of CoreDNS is in the bundle, every node is blind.
 --
 -- Next: `SELECT ts, message FROM log WHERE container = 'coredns' AND message

@@ -49,6 +49,7 @@ WITH
         WHERE sample.name = 'load_max_pids' AND sample.value > 0
         GROUP BY sample.node
     ),
+    -- CROSS: all nodes are read at once, not one after another.
     low AS (
         SELECT
             sample.node, 'memory' AS verdict,
@@ -56,7 +57,7 @@ WITH
             count(*) AS samples, min(sample.value) AS worst,
             max(size.memory) AS total
         FROM sample
-        JOIN size ON size.node = sample.node
+        CROSS JOIN size ON size.node = sample.node
         WHERE sample.family = 'memory'
             AND sample.value * 100
                 < (SELECT max(memory) FROM size) * :available_percent
@@ -75,7 +76,7 @@ WITH
             sample.node, 'processes', min(sample.ts), max(sample.ts), count(*),
             max(sample.value), max(pids.most)
         FROM sample
-        JOIN pids ON pids.node = sample.node
+        CROSS JOIN pids ON pids.node = sample.node
         WHERE sample.family = 'load'
             AND sample.value * 100
                 >= (SELECT min(most) FROM pids) * :pids_percent

@@ -18,10 +18,12 @@ CREATE VIEW event (
     component -- component that reported it
 ) AS
 WITH
+    -- Keys alone are sorted; JSON is long.
     sighting AS (
         SELECT
             raw_node.name AS seen_by,
-            raw_object.json,
+            raw_object.batch_id,
+            raw_object.ord,
             row_number() OVER (
                 PARTITION BY
                     raw_session.cluster, raw_object.namespace, raw_object.name
@@ -51,7 +53,10 @@ WITH
                 json ->> '$.metadata.creationTimestamp'
             ) AS first
         FROM sighting
-        WHERE age = 1
+        CROSS JOIN raw_object
+            ON raw_object.batch_id = sighting.batch_id
+            AND raw_object.ord = sighting.ord
+        WHERE sighting.age = 1
     )
 SELECT
     CASE json ->> '$.involvedObject.kind'

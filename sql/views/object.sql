@@ -15,12 +15,15 @@ CREATE VIEW object (
     json -- the object as JSON, redacted; ask with json ->> '$.spec.x'
 ) AS
 WITH
+    -- Keys alone are sorted; JSON is long.
     sighting AS (
         SELECT
             latest_batch.node,
             latest_batch.ts,
             latest_batch.cluster,
-            raw_object.*,
+            raw_object.kind,
+            raw_object.batch_id,
+            raw_object.ord,
             row_number() OVER (
                 PARTITION BY
                     latest_batch.cluster, raw_object.kind,
@@ -35,6 +38,17 @@ WITH
         WHERE json_valid(raw_object.json)
     )
 SELECT
-    node, ts, cluster, api_version, kind, namespace, name, uid, json
+    sighting.node,
+    sighting.ts,
+    sighting.cluster,
+    raw_object.api_version,
+    sighting.kind,
+    raw_object.namespace,
+    raw_object.name,
+    raw_object.uid,
+    raw_object.json
 FROM sighting
-WHERE age = 1;
+CROSS JOIN raw_object
+    ON raw_object.batch_id = sighting.batch_id
+    AND raw_object.ord = sighting.ord
+WHERE sighting.age = 1;

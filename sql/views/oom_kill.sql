@@ -32,24 +32,25 @@ WITH
         FROM log
         WHERE unit = 'kernel' AND message LIKE '%oom-kill:constraint=%'
     ),
-    numbered AS (
+    -- What the line before said of the cgroups: the greatest, by its time.
+    dated AS (
         SELECT
             *,
-            sum(NOT is_kill) OVER (PARTITION BY node ORDER BY ts_ns, is_kill)
-                AS context
+            max(iif(is_kill, NULL, format('%020d', ts_ns) || message)) OVER (
+                PARTITION BY node ORDER BY ts_ns, is_kill
+            ) AS before
         FROM line
     ),
-    -- What the line before said of the cgroups.
     paired AS (
         SELECT
             *,
-            max(iif(is_kill, NULL, message))
-                OVER (PARTITION BY node, context) AS because,
-            max(iif(is_kill, NULL, ts_ns))
-                OVER (PARTITION BY node, context) AS because_ns
-        FROM numbered
+            substr(before, 21) AS because,
+            CAST(substr(before, 1, 20) AS INT) AS because_ns
+        FROM dated
+        WHERE is_kill
     ),
-    parsed AS (
+    -- MATERIALIZED, as each column is a long expression that others repeat.
+    parsed AS MATERIALIZED (
         SELECT
             node,
             ts,
@@ -79,9 +80,8 @@ WITH
                 THEN because
             END AS because
         FROM paired
-        WHERE is_kill
     ),
-    placed AS (
+    placed AS MATERIALIZED (
         SELECT
             *,
             CASE WHEN because LIKE '%,oom_memcg=%' THEN substr(
@@ -97,7 +97,7 @@ WITH
             ) END AS cgroup
         FROM parsed
     ),
-    named AS (
+    named AS MATERIALIZED (
         SELECT
             *,
             -- kubepods-burstable-pod<uid>.slice/cri-containerd-<id>.scope with

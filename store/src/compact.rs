@@ -33,9 +33,9 @@ use crate::{Error, Result};
 /// the first row is there.
 const FULL_BYTES: usize = 3 * LOG_CHUNK_BYTES;
 
-/// Chunks of more raw bytes stay alone; it leaves room for a chunk that is not
-/// quite full and another one.
-const MAX_BYTES: usize = FULL_BYTES + LOG_CHUNK_BYTES;
+/// Chunks of more raw bytes stay alone. Small ones still find room, and a large one
+/// begins the next chunk: compressing takes four to five times as much memory.
+const MAX_BYTES: usize = FULL_BYTES + LOG_CHUNK_BYTES / 4;
 
 /// Runs that a chunk is made of at most: there can be one for each row.
 const MAX_RUNS: usize = 1 << 16;

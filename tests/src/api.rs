@@ -19,6 +19,8 @@ pub enum Fault {
     Busy(u32),
     /// The connection ends in the middle of the answer.
     Cut,
+    /// Nobody listens.
+    Down,
 }
 
 /// A server that runs as long as the process.
@@ -38,6 +40,9 @@ impl ApiServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("binding a port")?;
         let (address, asked) = (listener.local_addr()?, Arc::new(AtomicU32::new(0)));
         let counted = asked.clone();
+        if fault == Fault::Down {
+            return Ok(Self { address, asked });
+        }
         std::thread::Builder::new().name("api".to_owned()).spawn(move || {
             for connection in listener.incoming().flatten() {
                 let counted = counted.clone();
@@ -51,13 +56,7 @@ impl ApiServer {
     /// A kubeconfig that leads to it.
     #[must_use]
     pub fn kubeconfig(&self) -> String {
-        format!(
-            "apiVersion: v1\nkind: Config\n\
-             clusters: [{{name: c, cluster: {{server: \"http://{}\"}}}}]\n\
-             users: [{{name: u, user: {{token: abc}}}}]\n\
-             contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n",
-            self.address
-        )
+        kubeconfig(&self.address.to_string())
     }
 
     /// How many requests there were.
@@ -65,6 +64,17 @@ impl ApiServer {
     pub fn asked(&self) -> u32 {
         self.asked.load(Ordering::Relaxed)
     }
+}
+
+/// A kubeconfig that leads to the API server at an address.
+#[must_use]
+pub fn kubeconfig(address: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\n\
+         clusters: [{{name: c, cluster: {{server: \"http://{address}\"}}}}]\n\
+         users: [{{name: u, user: {{token: abc}}}}]\n\
+         contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n"
+    )
 }
 
 fn serve(connection: TcpStream, fault: Fault, asked: &AtomicU32) -> std::io::Result<()> {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,6 +33,8 @@ pub struct Azurite {
     folder: tempfile::TempDir,
     port: u16,
     arguments: Vec<String>,
+    /// Its certificate, which stands for itself, if it speaks TLS.
+    certificate: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -142,6 +145,50 @@ impl Right {
     }
 }
 
+/// A container of an emulator that somebody else has started, which need not be there.
+///
+/// # Errors
+///
+/// If there can be none of that name.
+pub fn container_of(endpoint: &str, name: &str) -> Result<Container> {
+    open(Place::new(endpoint, name)?, Sas::parse(&Right::to("rl").account_sas()?)?, None)
+}
+
+fn open(place: Place, sas: Sas, trusted: Option<&Path>) -> Result<Container> {
+    let trusted = trusted.iter().map(std::fs::read).collect::<Result<Vec<_>, _>>()?;
+    let none = Proxies::Named { url: String::new(), no_proxy: String::new() };
+    let transport = Transport::new(&none, &trusted)?;
+    let patience = Patience { tries: 3, within: Duration::from_secs(10) };
+    Ok(Container::open(place, Login::Sas(sas), &transport, patience)?)
+}
+
+/// Reads the rest of an answer, whose body has a length or is in chunks.
+fn skip_answer(answers: &mut impl BufRead) -> Result<()> {
+    let mut line = String::new();
+    let (mut length, mut is_chunked) = (0, false);
+    loop {
+        line.clear();
+        answers.read_line(&mut line)?;
+        let header = line.trim_end().to_ascii_lowercase();
+        if header.is_empty() {
+            break;
+        }
+        if let Some(text) = header.strip_prefix("content-length:") {
+            length = text.trim().parse()?;
+        }
+        is_chunked |= header == "transfer-encoding: chunked";
+    }
+    while is_chunked {
+        line.clear();
+        answers.read_line(&mut line)?;
+        let size = u64::from_str_radix(line.trim_end(), 16)?;
+        std::io::copy(&mut answers.take(size + 2), &mut std::io::sink())?;
+        is_chunked = size > 0;
+    }
+    std::io::copy(&mut answers.take(length), &mut std::io::sink())?;
+    Ok(())
+}
+
 /// HMAC-SHA256 (RFC 2104), for a key of a block at most.
 fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
     let pad = |with: u8| {
@@ -185,13 +232,39 @@ impl Azurite {
     ///
     /// As [`Azurite::start`].
     pub fn start_with(arguments: &[&str]) -> Result<Self> {
+        let mut azurite = Self::prepare(arguments)?;
+        azurite.restart()?;
+        Ok(azurite)
+    }
+
+    fn prepare(arguments: &[&str]) -> Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let mut azurite = Self {
+        Ok(Self {
             folder: tempfile::tempdir().context("a folder for azurite")?,
             port,
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
+            certificate: None,
             child: None,
-        };
+        })
+    }
+
+    /// The same with TLS, as which it takes identities too, and with a name as accounts
+    /// have them: `ACCOUNT.blob.lab.invalid`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Azurite::start`].
+    pub fn start_with_tls() -> Result<Self> {
+        let mut azurite = Self::prepare(&["--oauth", "basic", "--cert"])?;
+        let names = vec!["127.0.0.1".to_owned(), format!("{ACCOUNT}.blob.lab.invalid")];
+        let made = rcgen::generate_simple_self_signed(names).context("a certificate")?;
+        let folder = azurite.folder.path();
+        let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+        std::fs::write(&certificate, made.cert.pem())?;
+        std::fs::write(&key, made.signing_key.serialize_pem())?;
+        azurite.arguments.push(certificate.display().to_string());
+        azurite.arguments.extend(["--key".to_owned(), key.display().to_string()]);
+        azurite.certificate = Some(certificate);
         azurite.restart()?;
         Ok(azurite)
     }
@@ -256,7 +329,73 @@ impl Azurite {
     /// Address of its blob service.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}/{ACCOUNT}", self.port)
+        self.endpoint_at(self.port)
+    }
+
+    /// The same through a relay.
+    #[must_use]
+    pub fn endpoint_at(&self, port: u16) -> String {
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{port}/{ACCOUNT}")
+    }
+
+    /// The certificate to trust, if it speaks TLS.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Path> {
+        self.certificate.as_deref()
+    }
+
+    /// URL of a container with a token for it, as one gives it to an analyst.
+    ///
+    /// # Errors
+    ///
+    /// If the key is none.
+    pub fn url(&self, container: &str, right: &Right) -> Result<String> {
+        Ok(format!("{}/{container}?{}", self.endpoint(), right.container_sas(container)?))
+    }
+
+    /// Puts many small blobs, by one request each and with no more than these headers,
+    /// each of which ends its line.
+    ///
+    /// # Errors
+    ///
+    /// If one is not taken.
+    pub fn put_all(
+        &self,
+        container: &str,
+        blobs: &[(String, Vec<u8>)],
+        headers: &str,
+    ) -> Result<()> {
+        const AT_A_TIME: usize = 4;
+        let sas = Right::to("rwc").account_sas()?;
+        let put = |blobs: &[(String, Vec<u8>)]| -> Result<()> {
+            let mut line = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+            line.set_nodelay(true)?;
+            let mut answers = BufReader::new(line.try_clone()?);
+            for (name, content) in blobs {
+                let mut request = format!(
+                    "PUT /{ACCOUNT}/{container}/{name}?{sas} HTTP/1.1\r\nHost: 127.0.0.1\r\n\
+                     x-ms-version: {VERSION}\r\nx-ms-blob-type: BlockBlob\r\n{headers}\
+                     Content-Length: {}\r\n\r\n",
+                    content.len()
+                )
+                .into_bytes();
+                request.extend_from_slice(content);
+                line.write_all(&request)?;
+                let mut first = String::new();
+                answers.read_line(&mut first)?;
+                ensure!(first.contains(" 201 "), "{name}: {first}");
+                skip_answer(&mut answers)?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let parts = blobs.chunks(blobs.len().div_ceil(AT_A_TIME).max(1));
+            let threads: Vec<_> = parts.map(|part| scope.spawn(|| put(part))).collect();
+            threads.into_iter().try_for_each(|thread| {
+                thread.join().unwrap_or_else(|_| bail!("a thread that puts blobs panicked"))
+            })
+        })
     }
 
     /// A new container, open to the test.
@@ -267,12 +406,19 @@ impl Azurite {
     pub fn container(&self, name: &str) -> Result<Container> {
         let place = Place::new(&self.endpoint(), name)?;
         let sas = Sas::parse(&Right::to("rwdlacup").account_sas()?)?;
-        let transport =
-            Transport::new(&Proxies::Named { url: String::new(), no_proxy: String::new() }, &[])?;
-        let patience = Patience { tries: 1, within: Duration::from_secs(10) };
-        let container = Container::open(place, Login::Sas(sas), &transport, patience)?;
+        let container = open(place, sas, self.certificate.as_deref())?;
         block_on(container.create())??;
         Ok(container)
+    }
+
+    /// A container that is there, through a relay.
+    ///
+    /// # Errors
+    ///
+    /// If there can be none of that name.
+    pub fn container_at(&self, port: u16, name: &str) -> Result<Container> {
+        let place = Place::new(&self.endpoint_at(port), name)?;
+        open(place, Sas::parse(&Right::to("rwl").container_sas(name)?)?, None)
     }
 
     /// What it wrote to its log.
@@ -304,6 +450,20 @@ impl Drop for Azurite {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A text in which times are one word, to be compared with that of another run.
+#[must_use]
+pub fn without_times(text: &str) -> String {
+    let is_time = |word: &str| {
+        word.len() >= 20 && word.as_bytes().get(10) == Some(&b'T') && word.ends_with('Z')
+    };
+    text.split_inclusive([' ', '\n', ';', ',', ')'])
+        .map(|part| {
+            let word = part.trim_end_matches([' ', '\n', ';', ',', ')']);
+            if is_time(word) { part.replace(word, "TIME") } else { part.to_owned() }
+        })
+        .collect()
 }
 
 /// Waits for something asynchronous.

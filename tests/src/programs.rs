@@ -20,8 +20,7 @@ fn build() -> Result<PathBuf> {
         .find(|folder| folder.file_name().is_some_and(|name| name != "deps"))
         .context("finding the folder of programs")?;
     let release = folder.file_name().is_some_and(|name| name == "release");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command
         .args(["build", "--quiet", "--workspace", "--bins"])
         .args(release.then_some("--release"))
@@ -29,6 +28,23 @@ fn build() -> Result<PathBuf> {
     let status = command.status().context("starting cargo")?;
     ensure!(status.success(), "cargo build failed");
     Ok(folder.to_owned())
+}
+
+/// Cargo as a shell starts it. The variables that it sets for this test would make build
+/// scripts, such as ring's, run again, here and in the next build.
+fn cargo() -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_CRATE_", "CARGO_BIN_"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// Path of a program, built first.
@@ -52,8 +68,7 @@ pub fn static_agent() -> Result<PathBuf> {
     if let Some(built) = std::env::var_os("PERISCOPE_STATIC_AGENT") {
         return Ok(built.into());
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let status = cargo()
         .args(["build-static", "--quiet"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
@@ -86,7 +101,7 @@ fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        let heeded = ["PERISCOPE_", "DIAGNOSTIC_", "HOST_NODE_NAME", "KUBERNETES_"];
+        let heeded = ["PERISCOPE_", "AZURE_", "DIAGNOSTIC_", "HOST_NODE_NAME", "KUBERNETES_"];
         if heeded.iter().any(|prefix| name.starts_with(prefix))
             || name.to_ascii_uppercase().ends_with("_PROXY")
         {

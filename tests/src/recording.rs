@@ -109,6 +109,18 @@ impl<'a> Recording<'a> {
         done
     }
 
+    /// Collects from one node, with words in front of the agent that change what time it
+    /// takes it for.
+    ///
+    /// # Errors
+    ///
+    /// If the agent fails.
+    pub fn collect_with(&self, run: &str, node: &str, seconds: u32, clock: &[&str]) -> Result<()> {
+        let status = self.agent(node, run, seconds, clock)?.status().context("starting it")?;
+        ensure!(matches!(status.code(), Some(0 | 1)), "the agent ended with {status}");
+        Ok(())
+    }
+
     /// Files of some runs.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! it must, says so, and costs the rest nothing.
 //!
 //! Faults of logs have tests of their own where they are read (`agent/src/collect`), full
-//! disks in `run.rs`, kills in `kills.rs`, a log that grows too fast in `memory.rs`.
+//! disks in `run.rs`, kills in `kills.rs`, a log that grows too fast in `ceilings.rs`.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use periscope_tests::agent::Agent;
-use periscope_tests::api::{ApiServer, Fault};
+use periscope_tests::api::{ApiServer, Fault, kubeconfig};
 use periscope_tests::database;
 use periscope_tests::node::{Node, free_port, get, outcome};
 use periscope_tests::programs;
@@ -29,21 +29,36 @@ const OUTCOMES: &str =
 /// long it took.
 fn collect(fault: Fault) -> (Vec<String>, Duration, u32) {
     let server = ApiServer::start(fault).expect("a server");
-    let kubeconfig = server.kubeconfig();
-    let node = Node::new(&[LOG, ("root/kubeconfig", &kubeconfig)]).expect("a node");
+    let (said, took) = collect_by(&server.kubeconfig(), |agent| agent);
+    (said, took, server.asked())
+}
+
+/// One collection by this kubeconfig and this command that leads to the agent.
+fn collect_by(kubeconfig: &str, lead: impl FnOnce(Command) -> Command) -> (Vec<String>, Duration) {
+    let node = Node::new(&[LOG, ("root/kubeconfig", kubeconfig)]).expect("a node");
     let mut agent = programs::agent().expect("built");
     let only = "container-logs,dns-node,kubernetes-objects";
     agent.args(["collect", "--run-id", "r", "--kubeconfig", "/kubeconfig", "--only", only]);
     agent.arg("--host-root").arg(node.path("root")).arg("--output").arg(node.path("own"));
     let begun = Instant::now();
-    let finished = programs::finish(&mut agent).expect("ran");
+    let finished = programs::finish(&mut lead(agent)).expect("ran");
     assert!(matches!(finished.status, Some(0 | 1)), "{finished:?}");
     let took = begun.elapsed();
     let files = [node.path("own/r/node-a/node-a.db")];
     let issues = "SELECT collector || ' issue ' || message FROM issue";
     let mut said = database::texts(&files, OUTCOMES).expect("outcomes");
     said.extend(database::texts(&files, issues).expect("issues"));
-    (said, took, server.asked())
+    (said, took)
+}
+
+/// Whether only the collector that asks the API server says that it failed, and why.
+fn only_its_collector_says(said: &[String], expected: &str) {
+    for other in ["container-logs complete", "dns-node complete"] {
+        assert!(said.iter().any(|line| line.starts_with(other)), "{expected}: {said:?}");
+    }
+    let of_it: Vec<_> = said.iter().filter(|line| line.starts_with("kubernetes-objects")).collect();
+    assert!(of_it.iter().any(|line| line.contains(expected)), "{expected}: {said:?}");
+    assert!(!of_it.iter().any(|line| line.contains(" complete")), "{expected}: {said:?}");
 }
 
 #[test]
@@ -55,20 +70,40 @@ fn an_api_server_that_fails_costs_only_what_it_was_asked_for() {
         (Fault::Status(429), "failed with status 429: because of a test"),
         (Fault::Status(500), "failed with status 500: because of a test"),
         (Fault::Cut, "cannot be reached"),
+        (Fault::Down, "cannot be reached"),
     ];
     let runs = faults
         .map(|(fault, expected)| (fault, expected, std::thread::spawn(move || collect(fault))));
     for (fault, expected, run) in runs {
         let (said, took, _) = run.join().expect("collected");
-        for other in ["container-logs complete", "dns-node complete"] {
-            assert!(said.iter().any(|line| line.starts_with(other)), "{fault:?}: {said:?}");
-        }
-        let of_it: Vec<_> =
-            said.iter().filter(|line| line.starts_with("kubernetes-objects")).collect();
-        assert!(of_it.iter().any(|line| line.contains(expected)), "{fault:?}: {said:?}");
-        assert!(!of_it.iter().any(|line| line.contains(" complete")), "{fault:?}: {said:?}");
+        only_its_collector_says(&said, expected);
         assert!(took < Duration::from_secs(90), "{fault:?}: {took:?}");
     }
+}
+
+/// What a network of its own needs to drop all that is sent to the API server, as a
+/// firewall does that says nothing.
+const FIREWALL: &str = "ip link set lo up && \
+    iptables -I INPUT -p tcp --dport 6443 -j DROP && exec \"$@\"";
+
+#[test]
+fn an_api_server_behind_a_firewall_costs_only_what_it_was_asked_for() {
+    programs::path("periscope-agent").expect("built");
+    let walled = |agent: &Command| {
+        let mut command = Command::new("unshare");
+        command.args(["-n", "bash", "-c", FIREWALL, "bash"]).arg(agent.get_program());
+        command.args(agent.get_args()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+    };
+    if !walled(&Command::new("true")).status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: a network of its own and a rule in it need root and iptables");
+        return;
+    }
+    let kubeconfig = kubeconfig("127.0.0.1:6443");
+    let (said, took) = collect_by(&kubeconfig, |agent| walled(&agent));
+    only_its_collector_says(&said, "cannot be reached: deadline has elapsed");
+    assert!(took < Duration::from_secs(90), "{took:?}");
 }
 
 #[test]

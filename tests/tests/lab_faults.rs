@@ -57,7 +57,26 @@ const EXPECTED: &[Expected] = &[
     expected("an expired certificate", "certificate-expiry", Some(0), "expired"),
     expected("other kubelet flags", "kubelet-drift", Some(2), "--max-pods"),
     expected("flushed rules", "iptables-drift", Some(0), "KUBE-SERVICES is missing or empty"),
+    expected("a node cut off", "api-server-unreachable", Some(1), "lease"),
+    expected("CrashLoopBackOff", "crash-loop", Some(0), "container main of pod faults/crash keeps"),
+    expected("CrashLoopBackOff", "crash-loop", Some(0), "cannot open the database"),
+    expected("a wrong image name", "image-pull-failures", Some(0), "shop/wbe:1"),
+    expected("a wrong image name", "image-pull-failures", Some(0), "no such image"),
+    expected("a refused registry", "image-pull-failures", Some(0), "faults/refused-registry"),
+    expected("a refused registry", "image-pull-failures", Some(0), "connection refused"),
+    expected("OOMKilled by limit", "out-of-memory", Some(0), "faults/greedy"),
+    expected("an unschedulable pod", "unschedulable-pods", None, "faults/nowhere"),
+    expected("a failing mount", "volume-failures", Some(0), "missing object"),
+    expected("kubelet restarted six times", "service-restarts", Some(1), "kubelet.service was"),
+    expected("containerd stopped", "runtime-unhealthy", Some(2), "container runtime unhealthy"),
+    expected("a disk nearly full", "disk-pressure", Some(0), "/var/lib/kubelet/full was up to"),
+    expected("a log storm", "log-storm", Some(0), "faults/chatter/main wrote"),
+    expected("a skewed clock", "clock-skew", Some(1), "behind the API server's"),
 ];
+
+/// What an agent is told whose node's clock is two minutes behind. Clocks that never
+/// jump go right, as on such a node.
+const SKEWED: [&str; 5] = ["faketime", "-m", "--exclude-monotonic", "-f", "-120s"];
 
 /// Workloads with a fault each, all on the first node.
 const WORKLOADS: &str = r#"
@@ -132,6 +151,20 @@ spec:
     image: docker.io/lab/busybox:1
     imagePullPolicy: Never
     command: [sh, -c, 'sleep 5; yes "cannot reach the queue, trying again" | head -n 60000; sleep 100000']
+"#;
+
+/// A pod without a fault.
+const YOUNG: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: young, namespace: faults}
+spec:
+  nodeName: NODE
+  containers:
+  - name: main
+    image: docker.io/lab/busybox:1
+    imagePullPolicy: Never
+    command: [sleep, "100000"]
 "#;
 
 /// Ends the kubelet and starts it with one flag changed, as systemd would.
@@ -270,6 +303,14 @@ impl<'a> Broken<'a> {
         self.lab.services(&["dns-mend"])
     }
 
+    /// A pod that is younger than the clock of the second node is late.
+    fn make_young_pod(&self) -> Result<()> {
+        let pod = YOUNG.replace("NODE", &self.nodes[1]);
+        self.lab.apply(&pod)?;
+        sleep(Duration::from_secs(5));
+        Ok(())
+    }
+
     /// What shows at once.
     fn go_on(&mut self) -> Result<()> {
         for _ in 0..6 {
@@ -318,6 +359,7 @@ impl Drop for Broken<'_> {
                 r#"[{"op":"remove","path":"/data"}]"#,
             ])
             .map(drop),
+            lab.delete(YOUNG),
             lab.delete(&self.workloads()),
         ];
         for error in mend.into_iter().filter_map(Result::err) {
@@ -359,9 +401,14 @@ fn each_fault_is_found_on_its_node() {
     }
     recording.collect("faults-2", 5, || Ok(())).expect("collected");
     let nodes = broken.nodes.clone();
-    recording.keep(&["faults-1", "faults-2"]).expect("kept");
+    broken.make_young_pod().expect("broken");
+    recording.collect_with("skewed", &nodes[1], 3, &SKEWED).expect("collected");
+    recording.keep(&["faults-1", "faults-2", "skewed"]).expect("kept");
 
-    let findings = recording.findings(&["faults-1", "faults-2"]).expect("a report");
+    let mut findings = recording.findings(&["faults-1", "faults-2"]).expect("a report");
+    // A run of its own: whatever it says is said two minutes late.
+    let skewed = recording.findings(&["skewed"]).expect("a report");
+    findings.extend(skewed.into_iter().filter(|found| found.diagnostic == "clock-skew"));
     let missed = missed(&nodes, &findings, EXPECTED);
     for Expected { fault, diagnostic, node, says } in &missed {
         println!("not found: {fault}: {diagnostic} on node {node:?} that says {says:?}");

@@ -104,6 +104,7 @@ fn remove(lab: &Lab) {
 #[test]
 fn one_agent_reads_the_cluster_and_another_follows_if_it_dies() {
     let lab = Lab::find().expect("the lab's scripts");
+    lab.wait_until_up(2).expect("up");
     lab.image("docker.io/lab/periscope:test", &programs::static_agent().expect("built"))
         .expect("imported");
     lab.apply(&Lab::shipped(&BASE).expect("manifests")).expect("applied");

@@ -1,6 +1,6 @@
 //! Memory stays bounded however much a node has logged.
 //!
-//! Slow without optimisation, so `.ci/run` runs it on a release build.
+//! Slow without optimisation, so `.ci/run long` runs it optimised.
 
 use std::fmt::Write as _;
 use std::fs;

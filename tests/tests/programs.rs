@@ -143,7 +143,7 @@ fn mistakes_end_in_words_and_status_2() {
         ("analyze", vec!["report", &empty]),
         ("analyze", vec!["query", &path, "SELECT message FROM logs"]),
         ("analyze", vec!["query", &path, "DELETE FROM raw_batch"]),
-        ("analyze", vec!["query", &path, "SELECT 1; SELECT 2"]),
+        ("analyze", vec!["query", &path, "SELECT nothing; SELECT 1"]),
         ("analyze", vec!["merge", &path, "-o", &path]),
         ("analyze", vec!["diagnostics", "show", "coffee"]),
         ("analyze", vec!["report", &path, "--only", "coffee"]),

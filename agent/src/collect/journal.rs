@@ -25,8 +25,10 @@ use self::selection::{MAX_MESSAGE_BYTES, RowReader, Selection};
 use super::{Collector, Progress};
 use crate::host::{EntryKind, Host};
 
-/// Units that are read unless others are asked for.
-pub(crate) const DEFAULT_UNITS: [&str; 3] = ["docker", "containerd", "kubelet"];
+/// Units that are read unless others are asked for: what runs containers, what keeps
+/// the clock (by its name on Ubuntu and on Azure Linux), and the node's own DNS server.
+pub(crate) const DEFAULT_UNITS: [&str; 6] =
+    ["docker", "containerd", "kubelet", "chrony", "chronyd", "localdns"];
 
 /// How far back the first poll reads unless told otherwise.
 pub(crate) const DEFAULT_WINDOW: Duration = Duration::from_hours(24);

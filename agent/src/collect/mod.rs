@@ -18,7 +18,7 @@ mod reading;
 mod container_names;
 mod container_lines;
 mod containers;
-mod journal;
+pub(crate) mod journal;
 mod files;
 
 mod flatten;

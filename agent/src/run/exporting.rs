@@ -97,6 +97,17 @@ impl Exporting {
     }
 }
 
+/// What became of a file that was to be exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    /// It is dealt with; the next may be tried.
+    Done,
+    /// The other end is away, for others too.
+    Away,
+    /// Nothing arrives until somebody changes something.
+    Blocked,
+}
+
 /// What waits for export, and what became of it.
 struct Queue {
     around: Arc<Around>,
@@ -175,8 +186,14 @@ impl Queue {
         };
         self.aside.retain(|name, _| sealed.iter().any(|sealed| sealed.name == *name));
         for sealed in sealed {
-            if !self.is_aside(&sealed.name) && !self.export(&sealed) {
-                return self.wait_after_failure();
+            if self.is_aside(&sealed.name) {
+                continue;
+            }
+            match self.export(&sealed) {
+                Tried::Done => {}
+                // Nobody changes anything in the time that an end may take.
+                Tried::Blocked if self.hurry => break,
+                Tried::Away | Tried::Blocked => return self.wait_after_failure(),
             }
         }
         self.failures = 0;
@@ -206,14 +223,14 @@ impl Queue {
         Ok(())
     }
 
-    /// Exports one file. False if nothing else need be tried now.
-    fn export(&mut self, sealed: &Sealed) -> bool {
+    /// Exports one file.
+    fn export(&mut self, sealed: &Sealed) -> Tried {
         let path = self.around.outbox.sealed_path(&sealed.name);
         if !path.exists() {
             // It was the oldest, and its room was needed.
-            return true;
+            return Tried::Done;
         }
-        let Some(exporter) = &mut self.exporter else { return false };
+        let Some(exporter) = &mut self.exporter else { return Tried::Blocked };
         let put = exporter.put(&sealed.name, &path);
         let to = exporter.place();
         let failure = match put.and_then(|()| self.put_beside(&sealed.name, &path)) {
@@ -227,7 +244,7 @@ impl Queue {
                     let again_ns = self.around.host.boottime_ns() + ASIDE_NS;
                     self.aside.insert(sealed.name.clone(), again_ns);
                 }
-                return true;
+                return Tried::Done;
             }
             Err(error) => error,
         };
@@ -235,11 +252,11 @@ impl Queue {
         match &failure {
             ExportError::Retry(_) => {
                 tracing::warn!("{failure}");
-                false
+                Tried::Away
             }
             ExportError::Blocked(_) => {
                 self.tell_blocked(&failure);
-                false
+                Tried::Blocked
             }
             ExportError::GiveUp(_) => {
                 self.around.notes.add(Issue {
@@ -251,7 +268,7 @@ impl Queue {
                 });
                 let again_ns = self.around.host.boottime_ns() + ASIDE_NS;
                 self.aside.insert(sealed.name.clone(), again_ns);
-                true
+                Tried::Done
             }
         }
     }

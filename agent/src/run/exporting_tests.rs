@@ -152,6 +152,16 @@ fn a_hurry_ends_when_nothing_is_left_to_export() {
 }
 
 #[test]
+fn a_hurry_does_not_wait_for_what_somebody_must_change() {
+    let (_folder, exporter, mut queue) = queue(&[1, 2]);
+    queue.hurry = true;
+    exporter.script.lock().unwrap().push(Err(ExportError::Blocked(anyhow::anyhow!("expired"))));
+    assert_eq!(queue.export_all(), LOOK);
+    assert!(queue.done.load(Ordering::Relaxed));
+    assert_eq!((seen(&exporter), left(&queue)), (vec![1], vec![1, 2]));
+}
+
+#[test]
 fn waits_double_up_to_a_limit_and_are_never_alike() {
     for (failures, longest) in [(1, 1), (2, 2), (5, 16), (20, 300), (u32::MAX, 300)] {
         let longest = Duration::from_secs(longest);

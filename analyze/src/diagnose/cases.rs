@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::fixture;
+use super::fixture::{self, Opened};
 use super::parse::Diagnostic;
 use super::run::{Answer, Limits, State, Survey, run};
 
@@ -68,10 +68,18 @@ impl Case {
     ///
     /// If the case describes no bundle.
     pub(crate) fn ask(&self, diagnostic: &Diagnostic) -> Result<Answer> {
-        let bundle = toml::Value::Table(self.bundle.clone()).try_into()?;
-        let mut connection = fixture::make(&bundle)?;
+        let mut connection = self.open()?;
         let survey = Survey::read(&connection).context("reading what was collected")?;
         Ok(run(&mut connection, diagnostic, &survey, Limits::default()))
+    }
+
+    /// Makes the bundle.
+    ///
+    /// # Errors
+    ///
+    /// If the case describes none.
+    pub(crate) fn open(&self) -> Result<Opened> {
+        fixture::make(&toml::Value::Table(self.bundle.clone()).try_into()?)
     }
 
     /// What is wrong with an answer: a sentence each.

@@ -1,12 +1,14 @@
 //! Runs every case of `sql/cases` and compares what is found with what is
 //! expected; a snapshot shows the findings as users see them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
 use super::cases::{Case, parse, uncovered};
+use super::kept::{KEPT, keep};
 use super::library::{FILES, built_in};
-use super::run::Answer;
+use super::run::{Answer, Limits, Survey, run};
 
 fn cases(id: &str) -> Vec<Case> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../sql/cases/{id}.toml"));
@@ -53,6 +55,34 @@ fn every_case_is_as_expected() {
             insta::assert_snapshot!(id.as_str(), text);
         }
     });
+}
+
+#[test]
+fn views_that_are_kept_change_no_answer() {
+    let mut kept = BTreeSet::new();
+    for diagnostic in built_in().unwrap() {
+        for case in cases(&diagnostic.id) {
+            let place = format!("{}: {}", diagnostic.id, case.name);
+            let expected = case.ask(&diagnostic).unwrap();
+            let mut connection = case.open().unwrap();
+            let survey = Survey::read(&connection).unwrap();
+            let limits = Limits::default();
+            let twice = [diagnostic.clone(), diagnostic.clone()];
+            let names = keep(&mut connection, &twice, limits.deadline).unwrap();
+            kept.extend(names.into_iter().map(|(name, _)| name));
+            let answer = run(&mut connection, &diagnostic, &survey, limits);
+            assert_eq!(answer.error, None, "{place}");
+            assert_eq!(answer.findings, expected.findings, "{place}");
+            assert_eq!(answer.nodes, expected.nodes, "{place}");
+        }
+    }
+    assert_eq!(kept.into_iter().collect::<Vec<_>>(), sorted(KEPT));
+}
+
+fn sorted(names: &[&'static str]) -> Vec<&'static str> {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names
 }
 
 #[test]

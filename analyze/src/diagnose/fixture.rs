@@ -1,14 +1,15 @@
 //! Makes the bundle that a case describes: files as an agent writes them, one
 //! for each of its sessions, opened as the program opens them.
 
+mod pattern;
+
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use periscope_store::batch::{
-    self, Batch, CertificateOrigin, HostSample, Issue, IssueKind, Level, LineFlags, Outcome,
-    ProbeOutcome, ProbeSample, ProbeTarget, Stream,
+    self, Batch, CertificateOrigin, HostSample, Issue, IssueKind, Level, LineFlags, Outcome, Stream,
 };
 use periscope_store::bundle;
 use periscope_store::time::parse_rfc3339;
@@ -17,7 +18,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::notation::{
-    Bundle, Certificate, Collection, Iptables, Line, Loss, Object, Probe, Sample, Setting,
+    Bundle, Certificate, Collection, Iptables, Line, Loss, Object, Sample, Setting,
 };
 use super::views;
 
@@ -26,13 +27,6 @@ pub(super) const START: &str = "2026-11-22T12:00:00Z";
 
 /// Nanoseconds of a second.
 pub(super) const SECOND: i64 = 1_000_000_000;
-
-/// `CLOCK_BOOTTIME` at the first slot of every pattern.
-const BOOTED_BEFORE: i64 = 1_000 * SECOND;
-
-/// How long a success and a failure that is no timeout take.
-const OK_NS: i64 = SECOND / 50;
-const QUICK_NS: i64 = SECOND / 200;
 
 /// Collectors of the agent, by name.
 pub(super) const COLLECTORS: [&str; 15] = [
@@ -55,9 +49,17 @@ pub(super) const COLLECTORS: [&str; 15] = [
 
 /// An open bundle, and the folder that its chunks are read from.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(crate) struct Opened {
     bundle: bundle::Bundle,
     _folder: TempDir,
+}
+
+impl Opened {
+    /// The bundle, for who asks more of it than SQL.
+    #[cfg(test)]
+    pub(crate) fn bundle_mut(&mut self) -> &mut bundle::Bundle {
+        &mut self.bundle
+    }
 }
 
 impl Deref for Opened {
@@ -194,15 +196,6 @@ struct Round {
     until: i64,
     outcome: Outcome,
     message: Option<String>,
-}
-
-/// Clocks and numbers while a pattern is read.
-struct Cursor {
-    session: u32,
-    boot: u32,
-    seq: u64,
-    ts_ns: i64,
-    mono_ns: i64,
 }
 
 impl Life {
@@ -414,89 +407,6 @@ impl Seen {
         round.message.clone_from(&collection.message);
         Ok(())
     }
-
-    fn probe(&mut self, probe: &Probe) -> Result<()> {
-        let interval = nanoseconds(&probe.interval)?;
-        let offset = nanoseconds(&probe.offset)?;
-        ensure!(interval > 0, "interval {:?} is not above 0 s", probe.interval);
-        let mut now = Cursor {
-            session: 0,
-            boot: 0,
-            seq: 0,
-            ts_ns: self.start + offset,
-            mono_ns: BOOTED_BEFORE + offset,
-        };
-        for sign in probe.pattern.chars().filter(|sign| !sign.is_whitespace()) {
-            match sign {
-                '|' => (now.session, now.seq) = (now.session + 1, 0),
-                '!' => {
-                    (now.session, now.seq) = (now.session + 1, 0);
-                    (now.boot, now.mono_ns) = (now.boot + 1, SECOND);
-                }
-                '~' => now.ts_ns += nanoseconds(&probe.step)?,
-                _ => {
-                    if sign != '_' {
-                        self.sample(probe, sign, &now)?;
-                        now.seq += 1;
-                    }
-                    now.ts_ns += interval;
-                    now.mono_ns += interval;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn sample(&mut self, probe: &Probe, sign: char, now: &Cursor) -> Result<()> {
-        let failure = match sign {
-            'f' => probe.fail.as_str(),
-            'd' => "dns timeout",
-            't' => "tls tls_handshake",
-            'h' => "http http_5xx",
-            'o' | 's' => "",
-            other => bail!("a pattern has no sign {other:?}\nhint: o f d t h s _ | ! ~"),
-        };
-        let (phase, class) = failure.split_once(' ').unwrap_or_default();
-        let (outcome, duration) = match (sign, class) {
-            ('o', _) => (ProbeOutcome::Ok, OK_NS),
-            ('s', _) => (ProbeOutcome::Skipped, 0),
-            (_, "timeout") => (ProbeOutcome::Fail, nanoseconds(&probe.timeout)?),
-            _ => (ProbeOutcome::Fail, QUICK_NS),
-        };
-        let is_failure = outcome == ProbeOutcome::Fail;
-        let sample = ProbeSample {
-            seq: now.seq,
-            ts_ns: now.ts_ns,
-            mono_ns: now.mono_ns,
-            outcome,
-            phase: phase.to_owned(),
-            error_class: class.to_owned(),
-            error: if is_failure { format!("192.0.2.7:443: {class}") } else { String::new() },
-            address: if matches!(sign, 's' | 'd') { "" } else { "192.0.2.7" }.to_owned(),
-            duration_us: (duration / 1_000) as u64,
-            ..ProbeSample::default()
-        };
-        let life = self.lives.entry((probe.node.clone(), now.session)).or_insert_with(|| Life {
-            boot: now.boot,
-            from: now.ts_ns,
-            ..Life::default()
-        });
-        ensure!(life.boot == now.boot, "patterns of {} do not reboot alike", probe.node);
-        let batch = &mut life.round("probe", now.ts_ns, now.ts_ns + duration).batch;
-        let stream = batch.stream(Stream::probe(&target(probe)?));
-        batch.probe(stream, &sample);
-        Ok(())
-    }
-}
-
-fn target(probe: &Probe) -> Result<ProbeTarget> {
-    Ok(ProbeTarget {
-        name: probe.target.clone(),
-        kind: probe.kind.clone(),
-        url: probe.url.clone().unwrap_or_else(|| format!("https://{}.example/", probe.target)),
-        interval_ns: nanoseconds(&probe.interval)?,
-        timeout_ns: nanoseconds(&probe.timeout)?,
-    })
 }
 
 /// Name of a collector that there is.

@@ -7,6 +7,7 @@
 //! knows what any diagnostic is about.
 
 pub(crate) mod views;
+pub(crate) mod kept;
 
 pub(crate) mod library;
 pub(crate) mod parse;
@@ -14,8 +15,8 @@ mod token;
 
 pub(crate) mod run;
 
-mod cases;
-mod fixture;
+pub(crate) mod cases;
+pub(crate) mod fixture;
 mod notation;
 
 pub(crate) mod command;

@@ -31,7 +31,7 @@ const BLIND: &str = "blind";
 const MAX_TEXT_BYTES: usize = 16 << 10;
 
 /// Steps of SQLite's machine between two looks at the clock.
-const STEPS_BETWEEN_CHECKS: i32 = 10_000;
+pub(super) const STEPS_BETWEEN_CHECKS: i32 = 10_000;
 
 /// Functions whose answer changes from one run to the next, or which reach
 /// beyond the bundle.

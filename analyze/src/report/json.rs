@@ -5,39 +5,53 @@ use std::io::Write;
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
-use super::model::{Collected, Gap, Reached, Report, RunOfBundle};
+use super::filter::Narrowed;
+use super::model::{Collected, Found, Gap, Reached, Report, RunOfBundle};
 use crate::diagnose::parse::{Diagnostic, Severity};
 use crate::diagnose::run::{Answer, Finding, NodeState};
+use crate::expected::NeverReported;
 
 /// Name and version of the document's form. The number changes when a reader of
 /// the old one would be misled; more keys do not change it.
 const SCHEMA: &str = "periscope-report/1";
 
+/// What the report says of the bundle as a whole.
 #[derive(Serialize)]
-struct Document<'a> {
+pub(super) struct Head<'a> {
     schema: &'static str,
     periscope: &'static str,
     runs: &'a [RunOfBundle],
     nodes: &'a [String],
-    collectors: &'a [Collected],
-    gaps: &'a [Gap],
+    never_reported: &'a [NeverReported],
+    collectors: Vec<Collected>,
+    gaps: Vec<Gap>,
     connections: &'a [Reached],
-    findings: Vec<Found<'a>>,
-    diagnostics: Vec<Asked<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    narrowed: Option<&'a Narrowed>,
     left_out: &'a [String],
 }
 
 #[derive(Serialize)]
-struct Found<'a> {
+struct Document<'a> {
+    #[serde(flatten)]
+    head: Head<'a>,
+    findings: Vec<FoundRow<'a>>,
+    diagnostics: Vec<Asked<'a>>,
+}
+
+/// A finding.
+#[derive(Serialize)]
+pub(super) struct FoundRow<'a> {
+    id: String,
     #[serde(flatten)]
     finding: &'a Finding,
     fingerprint: String,
 }
 
+/// A diagnostic and what it says of each node.
 #[derive(Serialize)]
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     id: &'a str,
     title: &'a str,
     severity: Severity,
@@ -67,28 +81,33 @@ pub(crate) fn value(report: &Report) -> Result<Value> {
 }
 
 fn document(report: &Report) -> Document<'_> {
-    let mut findings: Vec<_> = report
-        .diagnostics
-        .iter()
-        .flat_map(|(_, answer)| &answer.findings)
-        .map(|finding| Found { finding, fingerprint: fingerprint(finding) })
-        .collect();
-    findings.sort_by_key(|found| std::cmp::Reverse(found.finding.severity));
     Document {
+        head: head(report),
+        findings: report.findings().into_iter().map(found).collect(),
+        diagnostics: report.diagnostics.iter().map(asked).collect(),
+    }
+}
+
+pub(super) fn head(report: &Report) -> Head<'_> {
+    Head {
         schema: SCHEMA,
         periscope: env!("CARGO_PKG_VERSION"),
         runs: &report.runs,
         nodes: &report.nodes,
-        collectors: &report.collectors,
-        gaps: &report.gaps,
+        never_reported: &report.never_reported,
+        collectors: report.collectors(),
+        gaps: report.gaps(),
         connections: &report.connections,
-        findings,
-        diagnostics: report.diagnostics.iter().map(asked).collect(),
+        narrowed: report.narrowed.as_ref(),
         left_out: &report.left_out,
     }
 }
 
-fn asked((diagnostic, answer): &(Diagnostic, Answer)) -> Asked<'_> {
+pub(super) fn found(found: Found<'_>) -> FoundRow<'_> {
+    FoundRow { id: found.id(), finding: found.finding, fingerprint: found.fingerprint() }
+}
+
+pub(super) fn asked((diagnostic, answer): &(Diagnostic, Answer)) -> Asked<'_> {
     Asked {
         id: &diagnostic.id,
         title: &diagnostic.title,
@@ -101,49 +120,5 @@ fn asked((diagnostic, answer): &(Diagnostic, Answer)) -> Asked<'_> {
         truncated: answer.truncated,
         error: answer.error.as_deref(),
         nodes: &answer.nodes,
-    }
-}
-
-/// Tells a finding from all others: the same for the same data, whatever else the
-/// bundle holds and however its sentence is worded. Half of a SHA-256, in
-/// hexadecimal.
-fn fingerprint(finding: &Finding) -> String {
-    let mut hash = Sha256::new();
-    let mut add = |part: &str| {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    };
-    add(&finding.diagnostic);
-    add(finding.node.as_deref().unwrap_or_default());
-    add(finding.ts.as_deref().unwrap_or_default());
-    for (name, value) in &finding.evidence {
-        add(name);
-        add(&value.to_string());
-    }
-    let bytes: [u8; 32] = hash.finalize().into();
-    format!("{:032x}", u128::from_be_bytes(std::array::from_fn(|at| bytes[at])))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn finding(target: &str, message: &str) -> Finding {
-        Finding {
-            diagnostic: "outage-windows".to_owned(),
-            severity: Severity::Error,
-            node: Some("node".to_owned()),
-            ts: None,
-            message: message.to_owned(),
-            evidence: vec![("target".to_owned(), Value::from(target))],
-        }
-    }
-
-    #[test]
-    fn a_fingerprint_tells_findings_apart_but_not_their_wording() {
-        let one = fingerprint(&finding("a", "it was down"));
-        assert_eq!(one, fingerprint(&finding("a", "was down")));
-        assert_ne!(one, fingerprint(&finding("b", "it was down")));
-        assert_eq!(one.len(), 32);
     }
 }

@@ -1,15 +1,30 @@
 //! `report`: what was collected and what was not, what was found, and on what
 //! evidence.
 //!
-//! [`gather`] asks a bundle once and fills the [`model`]; every format is written
-//! from that alone.
+//! [`gather`] asks a bundle once and fills the [`model`]; a [`filter`] may narrow it;
+//! every format is written from that alone, by a module of its name.
 
 pub(crate) mod model;
 
+mod filter;
+mod fingerprint;
+mod history;
+mod when;
+
+mod csv;
+mod html;
 mod json;
+mod jsonl;
+mod junit;
+mod markdown;
+mod sarif;
 mod text;
 
+#[cfg(test)]
+mod formats_tests;
+
 pub(crate) use json::value;
+pub(crate) use when::When;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -22,24 +37,39 @@ use periscope_store::bundle::Bundle;
 use rusqlite::Connection;
 
 use crate::cli::{ReportArguments, ReportFormat};
-use crate::diagnose::library;
-use crate::diagnose::parse::Diagnostic;
+use crate::diagnose::parse::{Diagnostic, Severity};
 use crate::diagnose::run::{self, Answer, Limits, Survey};
+use crate::diagnose::{kept, library};
 use crate::open::{damage, open, warn_of_damage};
 use crate::output::{self, Outcome};
+use crate::{expected, fetch};
 
-use self::model::{Collected, Gap, Reached, Report, RunOfBundle};
+use self::filter::Filter;
+use self::model::{Coverage, Reached, Report, RunOfBundle};
 
 /// Reports on a bundle.
 ///
 /// # Errors
 ///
-/// If the bundle cannot be opened, or a named diagnostic does not exist.
+/// If the bundle cannot be opened, or a named diagnostic or node does not exist.
 pub(crate) fn run(arguments: &ReportArguments) -> Result<Outcome> {
     let diagnostics = chosen(arguments)?;
-    let mut bundle = open(&arguments.bundle)?;
+    let filter = Filter::new(arguments)?;
+    let local = fetch::localise(&arguments.bundle, &arguments.choice)?;
+    let mut bundle = open(&local.paths)?;
     let limits = Limits { deadline: Duration::from_secs(arguments.deadline), ..Limits::default() };
-    let report = gather(&mut bundle, diagnostics, limits)?;
+    let mut report = gather(&mut bundle, diagnostics, limits)?;
+    report.fail_on = arguments.fail_on;
+    let (never_reported, problems) = expected::never_reported(&local.paths, bundle.connection())?;
+    problems.iter().for_each(|text| output::warning(text));
+    report.never_reported = never_reported;
+    report.left_out.extend(problems);
+    if let Some(filter) = filter {
+        filter.apply(&mut report)?;
+    }
+    if arguments.format == ReportFormat::Html {
+        report.history = Some(history::read(bundle.connection_mut(), &report, limits.deadline)?);
+    }
     if let Some(path) = &arguments.output {
         let mut text = Vec::new();
         write(&report, arguments.format, &mut text)?;
@@ -55,8 +85,8 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<Outcome> {
     }
     let damaged = warn_of_damage(&bundle);
     let failed = report.diagnostics.iter().any(|(_, answer)| answer.error.is_some());
-    let found = report.diagnostics.iter().any(|(_, answer)| !answer.findings.is_empty());
-    Ok(if damaged || failed || !bundle.problems().is_empty() {
+    let found = report.findings().iter().any(|found| found.finding.severity >= report.fail_on);
+    Ok(if damaged || failed || !local.is_whole || !bundle.problems().is_empty() {
         Outcome::Failed
     } else if found {
         Outcome::Findings
@@ -70,11 +100,20 @@ pub(crate) fn write(report: &Report, format: ReportFormat, out: &mut impl Write)
     match format {
         ReportFormat::Table => Ok(text::write(report, out)?),
         ReportFormat::Json => json::write(report, out),
+        ReportFormat::Jsonl => jsonl::write(report, out),
+        ReportFormat::Markdown => Ok(markdown::write(report, out)?),
+        ReportFormat::Html => html::write(report, out),
+        ReportFormat::Sarif => sarif::write(report, out),
+        ReportFormat::Junit => junit::write(report, out),
+        ReportFormat::Csv => csv::write(report, out),
     }
 }
 
-/// How long each diagnostic took, the slowest first.
+/// How long each diagnostic took, the slowest first, and before them what they share.
 fn tell_timings(report: &Report) {
+    for (name, took) in &report.shared {
+        output::note(&format!("{:8.3} s  view {name}, which several read", took.as_secs_f64()));
+    }
     let mut answers: Vec<_> = report.diagnostics.iter().map(|(_, answer)| answer).collect();
     answers.sort_by_key(|answer| Reverse(answer.took));
     for answer in answers {
@@ -117,6 +156,8 @@ pub(crate) fn gather(
 ) -> Result<Report> {
     let connection = bundle.connection_mut();
     let survey = Survey::read(connection).context("reading what was collected")?;
+    let shared = kept::keep(connection, &diagnostics, limits.deadline)
+        .context("reading what diagnostics share")?;
     let mut diagnostics: Vec<_> = diagnostics
         .into_iter()
         .map(|diagnostic| {
@@ -129,6 +170,7 @@ pub(crate) fn gather(
         Reverse(answer.findings.iter().map(|finding| finding.severity).max())
     });
     let mut report = read(connection, diagnostics).context("reading the bundle")?;
+    report.shared = shared;
     report.left_out =
         bundle.problems().iter().map(|problem| format!("left out: {}", problem.error)).collect();
     report.left_out.extend(damage(bundle));
@@ -139,17 +181,24 @@ fn read(
     connection: &Connection,
     diagnostics: Vec<(Diagnostic, Answer)>,
 ) -> rusqlite::Result<Report> {
+    let ended_ns: Option<i64> =
+        connection.query_row("SELECT max(ended_ns) FROM raw_session", [], |row| row.get(0))?;
     Ok(Report {
         runs: runs(connection)?,
+        ended_ns: ended_ns.unwrap_or_default(),
         nodes: connection
             .prepare("SELECT DISTINCT name FROM raw_node ORDER BY name")?
             .query_map([], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?,
-        collectors: collectors(connection)?,
-        gaps: gaps(connection)?,
+        coverage: coverage(connection)?,
         connections: connections(connection)?,
         diagnostics,
+        shared: Vec::new(),
+        never_reported: Vec::new(),
         left_out: Vec::new(),
+        narrowed: None,
+        history: None,
+        fail_on: Severity::Info,
     })
 }
 
@@ -172,51 +221,25 @@ fn runs(connection: &Connection) -> rusqlite::Result<Vec<RunOfBundle>> {
         .collect()
 }
 
-fn collectors(connection: &Connection) -> rusqlite::Result<Vec<Collected>> {
+fn coverage(connection: &Connection) -> rusqlite::Result<Vec<Coverage>> {
     connection
         .prepare(
-            "SELECT collector,
-                    count(*) FILTER (WHERE outcome = 'complete'),
-                    count(*) FILTER (WHERE outcome = 'partial'),
-                    count(*) FILTER (WHERE outcome = 'absent'),
-                    count(*) FILTER (WHERE outcome = 'failed'),
-                    count(*) FILTER (WHERE outcome = 'missing'),
-                    CAST(sum(1.0 * rows) AS INT)
-             FROM collection GROUP BY collector ORDER BY collector",
+            "SELECT node, collector, outcome,
+                    CASE WHEN outcome <> 'complete' THEN coalesce(
+                        message,
+                        issue || iif(issues > 1, format(' (and %d more)', issues - 1), ''),
+                        'no batch of it in the bundle'
+                    ) END,
+                    CAST(coalesce(rows, 0) AS INT)
+             FROM collection ORDER BY node, collector",
         )?
         .query_map([], |row| {
-            Ok(Collected {
-                collector: row.get(0)?,
-                complete: row.get(1)?,
-                partial: row.get(2)?,
-                absent: row.get(3)?,
-                failed: row.get(4)?,
-                missing: row.get(5)?,
-                rows: row.get(6)?,
-            })
-        })?
-        .collect()
-}
-
-fn gaps(connection: &Connection) -> rusqlite::Result<Vec<Gap>> {
-    connection
-        .prepare(
-            "SELECT collector, outcome,
-                    coalesce(message,
-                             issue || iif(issues > 1, format(' (and %d more)', issues - 1), ''),
-                             'no batch of it in the bundle') AS reason,
-                    count(*), min(node)
-             FROM collection WHERE outcome <> 'complete'
-             GROUP BY collector, outcome, reason
-             ORDER BY outcome IN ('absent'), collector, outcome, reason",
-        )?
-        .query_map([], |row| {
-            Ok(Gap {
-                collector: row.get(0)?,
-                outcome: row.get(1)?,
-                reason: row.get(2)?,
-                nodes: row.get(3)?,
-                node: row.get(4)?,
+            Ok(Coverage {
+                node: row.get(0)?,
+                collector: row.get(1)?,
+                outcome: row.get(2)?,
+                reason: row.get(3)?,
+                rows: row.get(4)?,
             })
         })?
         .collect()

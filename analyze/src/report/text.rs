@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 
-use super::{Gap, Reached, Report};
-use crate::diagnose::parse::{Diagnostic, Severity};
-use crate::diagnose::run::{Answer, Finding, State};
-use crate::output::{printable, table};
+use super::model::{Gap, Reached, Report, blind, healthy, plural};
+use crate::diagnose::parse::Diagnostic;
+use crate::diagnose::run::{Answer, Finding};
+use crate::output::{printable, some, table};
 use crate::prose::{self, Spacing, write_wrapped};
 
 /// Findings of one diagnostic that are shown; the rest is counted.
@@ -47,26 +47,21 @@ fn write_head(report: &Report, width: usize, out: &mut impl Write) -> io::Result
         );
         write_wrapped(out, "Run      ", &text, width)?;
     }
-    Ok(())
-}
-
-/// The first few names, and how many more there are.
-fn some(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        text.push_str(", and ");
-        text.push_str(&(names.len() - SHOWN).to_string());
-        text.push_str(" more");
+    for missing in &report.never_reported {
+        let text = format!("{} (run {})", some(&missing.nodes), printable(&missing.run_id));
+        write_wrapped(out, "Never reported: ", &text, width)?;
     }
-    printable(&text)
+    for text in report.hidden() {
+        write_wrapped(out, "Hidden   ", &printable(&text), width)?;
+    }
+    Ok(())
 }
 
 fn write_collected(report: &Report, width: usize, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nCOLLECTED (on how many nodes)\n")?;
     let mut collected =
         table(["collector", "complete", "partial", "absent", "failed", "missing", "rows"]);
-    for row in &report.collectors {
+    for row in report.collectors() {
         let count = |n: i64| if n == 0 { "·".to_owned() } else { n.to_string() };
         collected.add_row([
             row.collector.clone(),
@@ -80,7 +75,7 @@ fn write_collected(report: &Report, width: usize, out: &mut impl Write) -> io::R
     }
     align_right(&mut collected, 1..7);
     writeln!(out, "{collected}")?;
-    for gap in &report.gaps {
+    for gap in &report.gaps() {
         write_gap(gap, width, out)?;
     }
     Ok(())
@@ -142,7 +137,7 @@ fn connection_cells(row: &Reached) -> [String; 10] {
 }
 
 /// A share in percent that says 100 only if it is whole.
-fn to_percent(share: f64) -> String {
+pub(super) fn to_percent(share: f64) -> String {
     let percent = (share * 1000.0).floor() / 10.0;
     format!("{percent:.1} %")
 }
@@ -156,15 +151,7 @@ fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
 }
 
 fn write_findings(report: &Report, width: usize, out: &mut impl Write) -> io::Result<()> {
-    let all = || report.diagnostics.iter().flat_map(|(_, answer)| &answer.findings);
-    let count = |severity| all().filter(|finding| finding.severity == severity).count() as i64;
-    writeln!(
-        out,
-        "\nFINDINGS: {}, {}, {} info",
-        plural(count(Severity::Error), "error"),
-        plural(count(Severity::Warning), "warning"),
-        count(Severity::Info)
-    )?;
+    writeln!(out, "\nFINDINGS: {}", report.counts())?;
     for (diagnostic, answer) in &report.diagnostics {
         if !answer.findings.is_empty() {
             write_answer(diagnostic, answer, width, out)?;
@@ -200,37 +187,33 @@ fn write_finding(finding: &Finding, width: usize, out: &mut impl Write) -> io::R
     let node = finding.node.as_deref().unwrap_or("all nodes");
     let head = format!("\n  {} on {}: ", finding.severity, printable(node));
     write_wrapped(out, &head, &printable(&finding.message), width)?;
-    let evidence: Vec<String> = finding
-        .evidence
-        .iter()
-        .filter_map(|(name, value)| match value {
-            Value::Null => None,
-            Value::String(text) => Some(format!("{name}={}", printable(text))),
-            other => Some(format!("{name}={other}")),
-        })
-        .collect();
-    write_wrapped(out, "      ", &evidence.join("  "), width)
+    write_wrapped(out, "      ", &evidence(finding).join("  "), width)
+}
+
+/// What there is of the evidence: `name=value` each.
+pub(super) fn evidence(finding: &Finding) -> Vec<String> {
+    let pair = |(name, value): &(String, Value)| match value {
+        Value::Null => None,
+        Value::String(text) => Some(format!("{name}={}", printable(text))),
+        other => Some(format!("{name}={other}")),
+    };
+    finding.evidence.iter().filter_map(pair).collect()
 }
 
 /// What is healthy, what nobody looked at, and what could not be asked.
 fn write_rest(report: &Report, width: usize, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nNO FINDINGS (healthy), NOT KNOWN (blind), NOT ASKED (error)\n")?;
+    for missing in &report.never_reported {
+        let text = format!("on {}: never reported in run {}", some(&missing.nodes), missing.run_id);
+        write_wrapped(out, "  blind   all ", &printable(&text), width)?;
+    }
     for (diagnostic, answer) in &report.diagnostics {
         let id = &diagnostic.id;
-        let healthy = answer.nodes.iter().filter(|node| node.state == State::Healthy).count();
+        let healthy = healthy(answer);
         if healthy > 0 {
             writeln!(out, "  healthy {id}: {}", plural(healthy as i64, "node"))?;
         }
-        let mut blind: Vec<(&str, Vec<String>)> = Vec::new();
-        for node in &answer.nodes {
-            if let State::Blind { reason } = &node.state {
-                match blind.iter_mut().find(|(known, _)| known == reason) {
-                    Some((_, nodes)) => nodes.push(node.node.clone()),
-                    None => blind.push((reason, vec![node.node.clone()])),
-                }
-            }
-        }
-        for (reason, nodes) in blind {
+        for (reason, nodes) in blind(answer) {
             let text = printable(&format!("on {}: {reason}", some(&nodes)));
             write_wrapped(out, &format!("  blind   {id} "), &text, width)?;
         }
@@ -241,12 +224,8 @@ fn write_rest(report: &Report, width: usize, out: &mut impl Write) -> io::Result
     Ok(())
 }
 
-fn plural(count: i64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
-
 /// A time of the bundle without its nanoseconds.
-fn to_second(ts: &str) -> String {
+pub(super) fn to_second(ts: &str) -> String {
     ts.get(..19).map_or_else(|| ts.to_owned(), |text| format!("{text}Z"))
 }
 

@@ -76,10 +76,14 @@ impl<'a> Gather<'a> {
     pub(crate) fn add(&mut self, path: &Path, number: usize) -> Result<()> {
         let reader = file::Reader::open(path)?;
         let doing = || Error::sqlite("uniting the rows of files");
-        let transaction = self.connection.unchecked_transaction().map_err(doing())?;
-        let found = Found::read(self, &reader, number)
-            .map_err(|reason| Error::Damaged { path: path.to_owned(), reason })?;
-        transaction.commit().map_err(doing())?;
+        let run = |sql| self.connection.execute_batch(sql).map_err(doing());
+        run("SAVEPOINT file")?;
+        let found = Found::read(self, &reader, number);
+        if found.is_err() {
+            run("ROLLBACK TO file")?;
+        }
+        run("RELEASE file")?;
+        let found = found.map_err(|reason| Error::Damaged { path: path.to_owned(), reason })?;
         self.sessions.extend(found.sessions);
         self.batches.extend(found.taken);
         for id in found.given_up {

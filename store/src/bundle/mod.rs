@@ -66,12 +66,16 @@ impl Bundle {
         let connection = new_memory()?;
         let (mut files, mut problems) = (Vec::new(), Vec::new());
         let mut gather = gather::Gather::new(&connection);
+        // One end of all files: an end costs as much as all pages that are there.
+        let doing = || Error::sqlite("uniting the rows of files");
+        let transaction = connection.unchecked_transaction().map_err(doing())?;
         for path in candidates {
             match gather.add(&path, files.len()) {
                 Ok(()) => files.push(path),
                 Err(error) => problems.push(Problem { path, error }),
             }
         }
+        transaction.commit().map_err(doing())?;
         let chunks = gather.chunks;
         let catalogue = Arc::new(Catalogue::load(&connection, &files, chunks)?);
         vtab::register(&connection, &catalogue)
@@ -116,7 +120,8 @@ impl Bundle {
 fn new_memory() -> Result<Connection> {
     let doing = || Error::sqlite("preparing the bundle");
     let mut connection = Connection::open_in_memory().map_err(doing())?;
-    connection.execute_batch("BEGIN").map_err(doing())?;
+    // Of the size that files have: fewer, larger pages cost less to keep.
+    connection.execute_batch("PRAGMA page_size = 16384; BEGIN").map_err(doing())?;
     schema::create(&connection)?;
     file::know_schema(&connection);
     connection.set_prepared_statement_cache_capacity(64);

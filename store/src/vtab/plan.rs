@@ -32,6 +32,8 @@ pub(crate) enum Push {
     Level,
     /// Text of a log line.
     Message,
+    /// Name of what a host sample measures.
+    Metric,
 }
 
 /// Comparison of a constraint.
@@ -102,6 +104,8 @@ pub(crate) struct Filter {
     pub(crate) last_ns: i64,
     pub(crate) failed_only: bool,
     pub(crate) level: Option<String>,
+    /// What a host sample must measure.
+    pub(crate) metric: Option<String>,
     /// Conditions on the message, all of which must hold.
     pub(crate) patterns: Vec<Pattern>,
     stream_id: Option<i64>,
@@ -120,6 +124,7 @@ impl Default for Filter {
             last_ns: i64::MAX,
             failed_only: false,
             level: None,
+            metric: None,
             patterns: Vec::new(),
             stream_id: None,
             node: None,
@@ -169,6 +174,7 @@ impl Filter {
                 }
             }
             (Push::Level, _) => self.nothing |= !narrow(&mut self.level, text),
+            (Push::Metric, _) => self.nothing |= !narrow(&mut self.metric, text),
             (Push::StreamId, ValueRef::Integer(id)) => {
                 self.nothing |= *self.stream_id.get_or_insert(id) != id;
             }
@@ -335,6 +341,7 @@ mod tests {
         let two = [ValueRef::Text(b"a"), ValueRef::Text(b"b")];
         check(Push::Node, Comparison::Equal, &two);
         check(Push::Level, Comparison::Equal, &two);
+        check(Push::Metric, Comparison::Equal, &two);
         check(Push::StreamId, Comparison::Equal, &[ValueRef::Integer(1), ValueRef::Integer(2)]);
         check(Push::Message, Comparison::Like, &[ValueRef::Null]);
     }

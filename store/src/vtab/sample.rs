@@ -28,13 +28,17 @@ impl ChunkTable for Sample {
     )";
     const KINDS: &'static [StreamKind] = &[StreamKind::Host];
     const PUSHES: &'static [(c_int, Push)] =
-        &[(0, Push::Node), (1, Push::Ts), (2, Push::TsNs), (3, Push::Name)];
+        &[(0, Push::Node), (1, Push::Ts), (2, Push::TsNs), (3, Push::Name), (4, Push::Metric)];
     type Chunk = SampleColumns;
 
     fn open(task: &mut Task<'_>) -> crate::Result<Opened<SampleColumns>> {
         let filter = &task.request.filter;
         let columns = codec::decode_samples(task.meta().declared, &task.data()?)?;
-        let is_wanted = |row: &u32| filter.has_time(columns.ts_ns(*row as usize));
+        let is_wanted = |row: &u32| {
+            let row = *row as usize;
+            filter.has_time(columns.ts_ns(row))
+                && filter.metric.as_ref().is_none_or(|wanted| wanted == columns.name(row))
+        };
         Ok(Opened { rows: task.job.rows().filter(is_wanted).collect(), chunk: columns })
     }
 

@@ -163,6 +163,26 @@ fn services_outside_systemd_are_those_of_the_documented_match() {
 }
 
 #[test]
+fn the_clock_and_the_dns_server_of_a_node_are_read_by_default() {
+    let Some(node) = Node::new() else { return };
+    let mut entries = Entries::default();
+    let said = [
+        ("chrony.service", "System clock wrong by 2.417 seconds"),
+        ("chronyd.service", "Can't synchronise: no selectable sources"),
+        ("localdns.service", "[ERROR] plugin/errors: 2 mcr.microsoft.com. A: i/o timeout"),
+    ];
+    said.iter().for_each(|(unit, text)| entries.unit(unit, text));
+    entries.unit("ssh.service", "not wanted");
+    node.write("system.journal", &entries);
+    let mut collector = ServiceLogs::default().with_window(Duration::MAX);
+    let (mut texts, ..) = node.poll(&mut collector);
+    let mut expected = said.map(|(_, text)| text.as_bytes().to_vec());
+    texts.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(texts, expected);
+}
+
+#[test]
 fn a_poll_goes_on_where_the_last_one_ended() {
     let Some(node) = Node::new() else { return };
     let mut collector = ServiceLogs::new(vec!["kubelet".to_owned()]).with_window(Duration::MAX);

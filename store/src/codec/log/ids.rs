@@ -121,11 +121,13 @@ pub(super) fn unpack(text: Vec<u8>, mut packed: &[u8], most: usize) -> Result<Ve
             .ok_or_else(|| damaged("a string has an impossible id"))?;
         packed = rest;
         let before = &text[copied..mark];
-        if before.len() + length + DASHES.len() > most.saturating_sub(out.len()) {
+        let is_uuid = text[mark] == UUID;
+        let spelled = length + if is_uuid { DASHES.len() } else { 0 };
+        if before.len() + spelled > most.saturating_sub(out.len()) {
             return Err(damaged("its strings are longer than declared"));
         }
         out.extend_from_slice(before);
-        spell(&mut out, bytes, text[mark] == UUID);
+        spell(&mut out, bytes, is_uuid);
         copied = end;
     }
     out.extend_from_slice(&text[copied..]);

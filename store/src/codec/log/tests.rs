@@ -180,6 +180,12 @@ proptest! {
 }
 
 #[test]
+fn an_id_that_is_most_of_a_chunk_comes_back() {
+    let row = |text: &str| (1_795_350_483_000_000_000, 0, text.as_bytes().to_vec());
+    check(&[row("1000000000000000000"), row("aa00a00a0aa00000")]);
+}
+
+#[test]
 fn long_lines_come_back() {
     let text: Vec<u8> =
         (0..20_000_000_u32).flat_map(|n| (n % 251).to_string().into_bytes()).collect();

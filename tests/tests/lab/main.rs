@@ -6,15 +6,18 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use periscope_store::bundle::Bundle;
 use periscope_tests::lab::{GATEWAY, Lab};
 use periscope_tests::programs;
 use serde_json::Value;
+
+mod equal;
+
+use equal::{container_logs_are_equal, iptables_are_equal, journal_is_equal};
 
 const INTERVAL_S: f64 = 2.0;
 
@@ -58,9 +61,13 @@ static LAB: LazyLock<Mutex<Lab>> = LazyLock::new(|| {
     lab.kubectl(&["apply", "-f", &file.path().display().to_string()]).expect("pods");
     let folder = lab.var_log(&node).join("pods");
     // Rotated logs, a container that ended, and one that has said all it will.
+    // The last of it may be in a file that was rotated after it.
     let is_silent = || {
-        let tail = lab.kubectl(&["logs", "-n", "kube-system", "chatter", "--tail=2"]);
-        tail.is_ok_and(|tail| tail.contains("oops"))
+        let files = files_below(&folder).into_iter();
+        let mut chatter = files.filter(|path| path.display().to_string().contains("_chatter_"));
+        chatter.any(|path| {
+            fs::read(path).is_ok_and(|text| text.windows(4).any(|part| part == b"oops"))
+        })
     };
     while !(has_file(&folder, "/0.log.") && has_file(&folder, "crasher") && is_silent()) {
         assert!(Instant::now() < deadline, "no rotated log below {}", folder.display());
@@ -215,144 +222,6 @@ fn a_node_is_collected_as_it_is() {
     assert_eq!(orders[0], orders[1]);
 }
 
-fn started_ns(bundle: &[PathBuf], collector: &str) -> i64 {
-    let bundle = Bundle::open(bundle).expect("a bundle");
-    bundle
-        .connection()
-        .query_row(
-            "SELECT min(started_ns) FROM raw_batch WHERE collector = ?",
-            [collector],
-            |row| row.get(0),
-        )
-        .expect("a batch")
-}
-
-/// Entries of the kubelet, against journalctl: same number, same text.
-fn journal_is_equal(lab: &Lab, node: &str, bundle: &[PathBuf]) {
-    let before_ns = started_ns(bundle, "service-logs");
-    let journal = programs::stdout_of(
-        Command::new("journalctl").arg("-D").arg(lab.var_log(node).join("journal")).args([
-            "-o",
-            "json",
-            "--all",
-            "--no-pager",
-            "SYSLOG_IDENTIFIER=kubelet",
-        ]),
-    )
-    .expect("journalctl");
-    let mut expected: Vec<(i64, String)> = journal
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
-        .map(|entry| {
-            let stamp = entry["__REALTIME_TIMESTAMP"].as_str().expect("a time");
-            let message = entry["MESSAGE"].as_str().expect("text").to_owned();
-            (stamp.parse::<i64>().expect("a number") * 1000, message)
-        })
-        .filter(|(ns, _)| *ns < before_ns)
-        .collect();
-    let rows = query(
-        bundle,
-        &format!(
-            "SELECT ts_ns, message FROM log
-             WHERE unit = 'kubelet.service' AND ts_ns < {before_ns}"
-        ),
-    );
-    let mut actual: Vec<(i64, String)> = rows
-        .iter()
-        .map(|row| {
-            let message = row["message"].as_str().expect("text").to_owned();
-            (row["ts_ns"].as_i64().expect("a number"), message)
-        })
-        .collect();
-    expected.sort_by_key(|(ns, _)| *ns);
-    actual.sort_by_key(|(ns, _)| *ns);
-    assert!(expected.len() > 20, "the kubelet says little: {}", expected.len());
-    assert_eq!(actual.len(), expected.len());
-    let differ: Vec<_> =
-        actual.iter().zip(&expected).filter(|(ours, theirs)| ours != theirs).collect();
-    // The kubelet prints one flag with a password: its default, root.
-    for (ours, theirs) in &differ {
-        assert!(ours.1.contains("‹password:") && theirs.1.contains("-password="), "{ours:?}");
-    }
-    assert!(differ.len() <= 2, "{differ:?}");
-}
-
-/// Lines of containers, against their files read in another way.
-fn container_logs_are_equal(lab: &Lab, node: &str, bundle: &[PathBuf]) {
-    let pods = lab.var_log(node).join("pods");
-    let mut expected: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    for path in files_below(&pods) {
-        let relative = path.strip_prefix(&pods).expect("below").display().to_string();
-        let parts: Vec<&str> = relative.split('/').collect();
-        let names: Vec<&str> = parts[0].split('_').collect();
-        if names[0] != "kube-system" || !["chatter", "crasher"].contains(&names[1]) {
-            continue;
-        }
-        let restart = parts[2].split('.').next().expect("a number").to_owned();
-        let text = if path.extension().is_some_and(|extension| extension == "gz") {
-            programs::stdout_of(Command::new("zcat").arg(&path)).expect("zcat")
-        } else {
-            fs::read_to_string(&path).expect("a file")
-        };
-        let lines = expected.entry((names[1].to_owned(), restart)).or_default();
-        let mut parts = BTreeMap::<String, String>::new();
-        for line in text.lines() {
-            let mut fields = line.splitn(4, ' ').skip(1);
-            let output = fields.next().expect("stream").to_owned();
-            let tag = fields.next().expect("tag");
-            let part = parts.entry(output.clone()).or_default();
-            part.push_str(fields.next().unwrap_or_default());
-            if tag == "F" {
-                lines.push(format!("{output} {}", std::mem::take(part)));
-            }
-        }
-    }
-    let mut actual: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    let rows = query(
-        bundle,
-        "SELECT pod, restart, output, message FROM log
-         WHERE source = 'container' AND namespace = 'kube-system'
-               AND pod IN ('chatter', 'crasher')",
-    );
-    for row in &rows {
-        let text = |column: &str| row[column].as_str().unwrap_or_default();
-        let key = (text("pod").to_owned(), row["restart"].to_string());
-        actual.entry(key).or_default().push(format!("{} {}", text("output"), text("message")));
-    }
-    // A container may restart once more, or lose its oldest log, meanwhile.
-    let common: Vec<_> = expected.keys().filter(|key| actual.contains_key(*key)).cloned().collect();
-    let has_chatter = common.iter().any(|(pod, _)| pod == "chatter");
-    assert!(has_chatter, "{:?} {:?}", expected.keys(), actual.keys());
-    for key in common {
-        let (mut expected, mut actual) = (expected[&key].clone(), actual[&key].clone());
-        if key.0 == "chatter" {
-            assert_eq!(expected.len(), 2502, "all its lines are in its files");
-        }
-        expected.sort_unstable();
-        actual.sort_unstable();
-        assert_eq!(actual, expected, "{key:?}");
-    }
-    let errors =
-        query(bundle, "SELECT DISTINCT level FROM log WHERE pod = 'crasher' AND output = 'stderr'");
-    assert_eq!(texts(&errors, "level"), ["error"]);
-}
-
-/// Rules, against iptables-save. Counters move, so they are left out.
-fn iptables_are_equal(node: &str, bundle: &[PathBuf]) {
-    for (family, program) in [("ipv4", "iptables-save"), ("ipv6", "ip6tables-save")] {
-        let saved = programs::stdout_of(Command::new("ip").args(["netns", "exec", node, program]))
-            .expect(program);
-        let mut expected: Vec<&str> =
-            saved.lines().filter(|line| line.starts_with("-A ")).collect();
-        let rows =
-            query(bundle, &format!("SELECT rule FROM iptables_rule WHERE family = '{family}'"));
-        let mut actual = texts(&rows, "rule");
-        expected.sort_unstable();
-        actual.sort_unstable();
-        assert_eq!(actual, expected, "{family}");
-    }
-}
-
 /// The pod of `deployment/collect-once`, under its own rights, on one node.
 #[test]
 fn a_pod_collects_under_its_shipped_rights() {
@@ -484,12 +353,12 @@ fn a_stopped_agent_leaves_the_unknown() {
     let output = tempfile::tempdir().expect("a folder");
     let mut agent = agent(&lab, &node, output.path(), 32).spawn().expect("started");
     sleep(Duration::from_secs(10));
-    assert!(signal_agents("STOP"), "no agent to signal");
+    assert!(signal_agent(&lab, &node, "STOP"), "no agent to signal");
     sleep(Duration::from_secs(11));
     // The program that entered the node stops itself beside its child, perhaps after
     // the first signal to go on.
     while agent.try_wait().expect("a child").is_none() {
-        signal_agents("CONT");
+        signal_agent(&lab, &node, "CONT");
         sleep(Duration::from_secs(1));
     }
 
@@ -504,13 +373,16 @@ fn a_stopped_agent_leaves_the_unknown() {
     }
 }
 
-/// Whether there was one.
-fn signal_agents(signal: &str) -> bool {
-    // By the whole command line, which nsenter's holds too: it stops itself when
-    // its child is stopped, and would wait for ever.
-    let status = Command::new("pkill")
-        .args([&format!("-{signal}"), "-f", "periscope-agent collect"])
-        .status()
-        .expect("pkill");
-    status.success()
+/// Sends a signal to the agent of a node and to the program that entered the node for
+/// it, which stops itself when its child is stopped. Answers whether there was one.
+fn signal_agent(lab: &Lab, node: &str, signal: &str) -> bool {
+    let pids: Vec<String> = ["periscope-agent", "nsenter"]
+        .iter()
+        .flat_map(|name| lab.processes(node, name))
+        .map(|pid| pid.to_string())
+        .collect();
+    let mut kill = Command::new("kill");
+    // One that has ended meanwhile is no fault.
+    kill.arg(format!("-{signal}")).args(&pids).stderr(Stdio::null());
+    !pids.is_empty() && kill.status().is_ok()
 }

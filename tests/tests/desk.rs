@@ -1,0 +1,188 @@
+//! What an analyst types: logs, queries, objects and files of one node.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use periscope_tests::programs::{self, Finished};
+
+const LINES: usize = 600;
+
+/// A node with two containers that speak by turns, and a file.
+fn bundle() -> (tempfile::TempDir, String) {
+    let root = tempfile::tempdir().expect("a folder");
+    let write = |path: &str, text: &str| {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, text).expect("written");
+    };
+    write("etc/hostname", "node-a\n");
+    write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    write("var/log/azure/cluster-provision.log", "Sun Nov 22 12:20:00 UTC 2026 timeout of ours\n");
+    for (at, pod) in ["coredns-1", "coredns-2"].into_iter().enumerate() {
+        let mut text = String::new();
+        for number in 0..LINES {
+            let ms = number * 10 + at;
+            let word = if number % 100 == 7 { "[ERROR] i/o Timeout" } else { "fine" };
+            let (s, ms) = (ms / 1000, ms % 1000);
+            let line =
+                format!("2026-11-22T12:28:{s:02}.{ms:03}Z stdout F {word} {number} of {pod}");
+            text.push_str(&line);
+            text.push('\n');
+        }
+        write(&format!("var/log/pods/kube-system_{pod}_5f3a/coredns/0.log"), &text);
+    }
+    let output = tempfile::tempdir().expect("a folder");
+    let config = output.path().join("agent.toml");
+    fs::write(&config, "log_namespaces = [\"kube-system\"]\n").expect("written");
+    let mut agent = programs::agent().expect("built");
+    agent.args([
+        "collect",
+        "--probe-for",
+        "1s",
+        "--run-id",
+        "run-1",
+        "--skip",
+        "iptables",
+        "--host-root",
+    ]);
+    agent.arg(root.path()).arg("--output").arg(output.path()).arg("--config").arg(config);
+    let finished = programs::finish(&mut agent).expect("ran");
+    assert!(matches!(finished.status, Some(0 | 1)), "{finished:?}");
+    let path = output.path().join("run-1/node-a/node-a.db").display().to_string();
+    (output, path)
+}
+
+fn analyze(arguments: &[&str]) -> Finished {
+    programs::finish(programs::analyze().expect("built").args(arguments)).expect("ran")
+}
+
+fn logs(path: &str, more: &[&str]) -> Vec<String> {
+    let finished = analyze(&[&["logs", path][..], more].concat());
+    assert_eq!(finished.status, Some(0), "{finished:?}");
+    finished.stdout.lines().map(str::to_owned).collect()
+}
+
+/// Files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn lines_of_all_streams_come_by_time() {
+    let (_folder, path) = bundle();
+    let all = logs(&path, &["--namespace", "kube-system"]);
+    assert_eq!(all.len(), 2 * LINES);
+    let times: Vec<&str> = all.iter().map(|line| &line[..24]).collect();
+    assert!(times.is_sorted(), "{all:?}");
+    assert_eq!(
+        &all[..3],
+        [
+            "2026-11-22T12:28:00.000Z node-a kube-system/coredns-1/coredns: fine 0 of coredns-1",
+            "2026-11-22T12:28:00.001Z node-a kube-system/coredns-2/coredns: fine 0 of coredns-2",
+            "2026-11-22T12:28:00.010Z node-a kube-system/coredns-1/coredns: fine 1 of coredns-1",
+        ]
+    );
+    assert_eq!(logs(&path, &[]).len(), 2 * LINES + 1, "and the file");
+    assert_eq!(logs(&path, &["--pod", "*-2", "--output", "raw"])[1], "fine 1 of coredns-2");
+    let narrowed = ["--since", "2026-11-22T12:28:01", "--until", "2026-11-22T12:28:01"];
+    assert_eq!(logs(&path, &narrowed).len(), 200);
+    assert_eq!(logs(&path, &["--level", "error"]).len(), 12);
+    assert_eq!(logs(&path, &["--grep", "timeout"]).len(), 1);
+    assert_eq!(logs(&path, &["--grep", "timeout", "-i"]).len(), 13);
+}
+
+#[test]
+fn the_last_lines_and_those_around_a_match_are_shown() {
+    let (_folder, path) = bundle();
+    let all = logs(&path, &["-n", "kube-system"]);
+    for count in [1, 5, 2000] {
+        let tail = logs(&path, &["-n", "kube-system", "--tail", &count.to_string()]);
+        assert_eq!(tail, all[all.len().saturating_sub(count)..]);
+    }
+    let around = logs(&path, &["--pod", "coredns-1", "--grep", " [15]07 ", "-B", "2", "-A", "1"]);
+    let texts: Vec<_> = around.iter().map(|l| l.split("/coredns").last().unwrap_or(l)).collect();
+    assert_eq!(
+        texts,
+        [
+            "- fine 105 of coredns-1",
+            "- fine 106 of coredns-1",
+            ": [ERROR] i/o Timeout 107 of coredns-1",
+            "- fine 108 of coredns-1",
+            "--",
+            "- fine 505 of coredns-1",
+            "- fine 506 of coredns-1",
+            ": [ERROR] i/o Timeout 507 of coredns-1",
+            "- fine 508 of coredns-1",
+        ]
+    );
+}
+
+#[test]
+fn colours_are_used_when_they_are_wanted() {
+    let (_folder, path) = bundle();
+    let colored = logs(&path, &["--tail", "1", "--grep", "fine", "--color", "always"]);
+    assert!(colored[0].contains("\u{1b}[1;7mfine\u{1b}[0"), "{colored:?}");
+    assert!(!logs(&path, &["--tail", "1"])[0].contains('\u{1b}'));
+}
+
+#[test]
+fn extracted_files_hold_the_same_lines() {
+    let (folder, path) = bundle();
+    let output = folder.path().join("files");
+    let output_text = output.display().to_string();
+    let done = analyze(&["extract", &path, "-o", &output_text]);
+    assert_eq!(done.status, Some(0), "{done:?}");
+    let mut found = Vec::new();
+    for path in files(&output).iter().filter(|path| path.extension().is_some_and(|e| e == "log")) {
+        let text = fs::read_to_string(path).expect("a log");
+        let is_meant = |line: &&str| line.to_lowercase().contains("timeout");
+        found.extend(text.lines().filter(is_meant).map(|l| l[31..].to_owned()));
+    }
+    let mut grepped = logs(&path, &["--grep", "timeout", "-i", "--output", "raw"]);
+    found.sort();
+    grepped.sort();
+    assert_eq!(found.len(), 13);
+    assert_eq!(grepped, found);
+    let again = analyze(&["extract", &path, "-o", &output_text]);
+    assert_eq!(again.status, Some(2), "{again:?}");
+    assert!(again.stderr.contains("holds something already\nhint: "), "{again:?}");
+}
+
+#[test]
+fn questions_may_be_in_a_file_with_parameters() {
+    let (folder, path) = bundle();
+    let sql = folder.path().join("q.sql");
+    fs::write(&sql, "SELECT count(*) AS n FROM log WHERE pod = :pod; SELECT 2 AS n;").expect("ok");
+    let file = sql.display().to_string();
+    let arguments = ["query", &path, "-f", &file, "-p", "pod=coredns-1", "--format", "jsonl"];
+    let finished = analyze(&arguments);
+    assert_eq!(finished.stdout, format!("{{\"n\":{LINES}}}\n{{\"n\":2}}\n"), "{finished:?}");
+}
+
+#[test]
+fn mistakes_of_an_analyst_end_in_hints() {
+    let (_folder, path) = bundle();
+    for arguments in [
+        &["logs", &path, "--pod", "nothing"][..],
+        &["logs", &path, "--grep", "("],
+        &["logs", &path, "--since", "yesterday"],
+        &["logs", &path, "--since", "2026-11-23", "--until", "2026-11-22"],
+        &["logs", &path, "-C", "3"],
+        &["logs", &path, "--follow-window", "no-such-finding"],
+        &["get", &path, "pods"],
+        &["describe", &path, "svc/kube-dns", "-n", "kube-system"],
+        &["query", &path, "SELECT :pod"],
+        &["query", &path],
+    ] {
+        let finished = analyze(arguments);
+        assert_eq!(finished.status, Some(2), "{arguments:?}: {finished:?}");
+        assert!(finished.stderr.starts_with("error: "), "{arguments:?}: {finished:?}");
+        assert!(finished.stderr.contains("\nhint: "), "{arguments:?}: {finished:?}");
+    }
+}
