@@ -2,7 +2,7 @@
 //! stern show those of pods.
 //!
 //! [`select`] says which streams are meant and asks the bundle, [`merge`] puts what
-//! it answers in order, [`context`] adds the lines around a match, [`print`] writes.
+//! it answers in order, [`context`] adds the lines around a match, [`mod@print`] writes.
 //! No more than some lines are held at any time, however large the bundle.
 
 mod context;
