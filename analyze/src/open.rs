@@ -8,6 +8,7 @@ use rusqlite::Connection;
 
 use crate::diagnose::views;
 use crate::output;
+use crate::waiting::Waiting;
 
 /// Opens a bundle; files that cannot be used are named on standard error.
 ///
@@ -37,7 +38,9 @@ pub(crate) fn open_for(paths: &[PathBuf], sql: &str) -> Result<Bundle> {
 ///
 /// As [`open`].
 pub(crate) fn open_bare(paths: &[PathBuf]) -> Result<Bundle> {
+    let waiting = Waiting::start("opening the bundle");
     let bundle = Bundle::open(paths)?;
+    drop(waiting);
     for problem in bundle.problems() {
         output::warning(&format!("left out: {}", problem.error));
     }

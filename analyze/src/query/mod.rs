@@ -17,6 +17,7 @@ use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, Statement};
 
 use crate::cli::QueryArguments;
+use crate::manners;
 use crate::open::{open_for, warn_of_damage};
 use crate::output::Outcome;
 
@@ -39,7 +40,7 @@ pub(crate) fn run(arguments: &QueryArguments) -> Result<Outcome> {
         arguments.param.iter().map(|text| Param::parse(text)).collect::<Result<Vec<Param>>>()?;
     let mut bundle = open_for(&paths, &sql)?;
     bundle.connection_mut().authorizer(Some(read_only))?;
-    let progress = Progress::start(bundle.connection_mut(), !arguments.no_progress)?;
+    let progress = Progress::start(bundle.connection_mut(), manners::progress())?;
     let mut out = BufWriter::new(io::stdout().lock());
     print(bundle.connection(), &sql, &params, arguments.format, &progress, &mut out)?;
     out.flush()?;
