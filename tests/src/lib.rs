@@ -16,6 +16,7 @@ pub mod node;
 pub mod process;
 pub mod programs;
 pub mod recording;
+pub mod recordings;
 pub mod relay;
 pub mod rootfs;
 pub mod scale;

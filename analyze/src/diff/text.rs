@@ -67,11 +67,12 @@ pub(super) fn values(change: &Change) -> String {
     }
 }
 
-/// Where a change is: nothing for what belongs to the cluster.
+/// Where a change is: nothing for what belongs to the cluster, or if one pair is compared.
 pub(super) fn on(nodes: &[String], compared: usize) -> String {
     match nodes {
         [] => String::new(),
-        nodes if nodes.len() == compared && compared > 1 => format!(" (on all {compared} nodes)"),
+        [_] if compared == 1 => String::new(),
+        nodes if nodes.len() == compared => format!(" (on all {compared} nodes)"),
         nodes => format!(" (on {})", some(nodes)),
     }
 }
