@@ -237,11 +237,11 @@ mod tests {
             ] {
                 let sql = format!("EXPLAIN QUERY PLAN {}", branch.sql(COLUMNS));
                 let mut statement = bundle.prepare(&sql).expect("sound SQL");
-                let plan: Vec<String> = statement
+                let steps: Vec<String> = statement
                     .query_map(params_from_iter(branch.values()), |row| row.get(3))
                     .and_then(Iterator::collect)
                     .expect("a plan");
-                assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{sql}: {plan:?}");
+                assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{sql}: {steps:?}");
             }
         }
     }
