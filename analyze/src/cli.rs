@@ -10,6 +10,7 @@ use crate::extract::ExtractArguments;
 use crate::logs::LogsArguments;
 use crate::query::Format;
 use crate::report::When;
+use crate::shell::ShellArguments;
 
 /// Reads Periscope bundles offline.
 ///
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     Describe(DescribeArguments),
     /// Ask a question in SQL
     Query(QueryArguments),
+    /// Ask many, line by line
+    Shell(ShellArguments),
     /// Write logs, objects, rules and settings as plain files
     Extract(ExtractArguments),
     /// Make one database of many

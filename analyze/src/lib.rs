@@ -16,6 +16,7 @@ mod extract;
 mod logs;
 mod merge;
 mod query;
+mod shell;
 mod report;
 
 mod output;
@@ -56,6 +57,7 @@ fn run(cli: Cli) -> anyhow::Result<output::Outcome> {
         Command::Describe(arguments) => describe::describe(&arguments),
         Command::Extract(arguments) => extract::run(&arguments),
         Command::Query(arguments) => query::run(&arguments),
+        Command::Shell(arguments) => shell::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Diagnostics(arguments) => diagnose::command::run(&arguments),
     }

@@ -644,6 +644,26 @@ fn an_unknown_codec_is_said() {
 }
 
 #[test]
+fn a_question_can_be_given_up_and_asked_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bundle = Bundle::open(&[write_node(folder.path(), "a")]).expect("a bundle");
+    let (watch, sql) = (bundle.watch(), "SELECT count(message || ts) FROM log");
+    let ask = || bundle.connection().query_row(sql, [], |row| row.get::<_, i64>(0));
+    let expected = ask().expect("an answer");
+    let read = watch.read_bytes();
+    assert!(expected > 0 && read > 0);
+    watch.give_up();
+    for sql in [sql, "SELECT count(message) FROM (SELECT * FROM log ORDER BY ts LIMIT 5)"] {
+        let error = bundle.connection().query_row(sql, [], |row| row.get::<_, i64>(0));
+        let code = error.expect_err("given up").sqlite_error_code();
+        assert_eq!(code, Some(rusqlite::ErrorCode::OperationInterrupted), "{sql}");
+    }
+    watch.go_on();
+    assert_eq!(ask(), Ok(expected));
+    assert!(watch.read_bytes() > read);
+}
+
+#[test]
 fn opening_makes_no_file_and_no_change() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = write_node(folder.path(), "a");

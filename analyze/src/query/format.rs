@@ -104,7 +104,7 @@ fn each(
 ) -> Result<()> {
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next().context("asking")? {
-        progress.row();
+        progress.row_shown();
         each(row)?;
     }
     Ok(())
@@ -131,9 +131,9 @@ fn print_table(
         held += cells.iter().map(String::len).sum::<usize>();
         table.add_row(cells);
         shown += 1;
-        progress.row();
+        progress.row_held();
     }
-    progress.clear();
+    progress.pause();
     writeln!(out, "{table}")?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use super::gather::{self, GatheredChunk, GatheredRun};
+use super::watch::Watch;
 use crate::batch::StreamKind;
 use crate::codec::Declared;
 use crate::{Error, Result};
@@ -98,6 +99,7 @@ pub(crate) struct Catalogue {
     /// Every chunk as its file has it, by id: those too that are no use.
     pub(crate) gathered: Vec<(i64, GatheredChunk)>,
     damage: Mutex<Vec<Damage>>,
+    pub(crate) watch: Watch,
 }
 
 impl Catalogue {

@@ -9,6 +9,7 @@
 pub(crate) mod union;
 mod gather;
 mod catalogue;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use rusqlite::types::ValueRef;
 
 pub use catalogue::Damage;
 pub(crate) use catalogue::{Catalogue, ChunkMeta, RunMeta, StreamMeta};
+pub use watch::Watch;
 
 use crate::{Error, Result, file, schema, time, vtab};
 
@@ -105,6 +107,12 @@ impl Bundle {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// How much is read, and the way to end a question from another thread.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        self.catalogue.watch.clone()
     }
 
     /// Chunks that queries so far could not decode. Their rows are missing from
