@@ -17,6 +17,7 @@ pub mod nodefile;
 pub mod process;
 pub mod programs;
 pub mod pty;
+pub mod python;
 pub mod recording;
 pub mod relay;
 pub mod rootfs;

@@ -11,6 +11,7 @@ use periscope_store::bundle::Bundle;
 use periscope_store::codec::{self, COMPACT_LEVEL, Declared};
 use periscope_store::writer::{Node, Poll, Session, Writer};
 use periscope_tests::programs::stdout_of;
+use periscope_tests::python;
 use rusqlite::types::ValueRef;
 use serde_json::Value;
 
@@ -21,23 +22,8 @@ const SECOND: i64 = 1_000_000_000;
 /// The one package that the reader needs besides Python itself.
 const ZSTANDARD: &str = "zstandard==0.25.0";
 
-/// Python with that package, in a folder that the first use makes.
 fn python() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("reader");
-    let (python, done) = (folder.join("bin/python3"), folder.join(ZSTANDARD));
-    if !done.exists() {
-        let version = Command::new("python3").arg("--version").output();
-        assert!(
-            version.is_ok_and(|output| output.status.success()),
-            "this test runs a reader in Python\nhint: install python3, with its module venv"
-        );
-        stdout_of(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
-            .expect("a virtual environment");
-        stdout_of(Command::new(&python).args(["-m", "pip", "install", "--quiet", ZSTANDARD]))
-            .expect("the package is installed");
-        std::fs::write(done, "").expect("written");
-    }
-    python
+    python::with(ZSTANDARD, Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("Python")
 }
 
 fn lines() -> Vec<Vec<u8>> {

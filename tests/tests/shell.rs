@@ -122,6 +122,22 @@ fn answers_go_to_files() {
 }
 
 #[test]
+fn parquet_wants_a_file_of_its_own() {
+    let (folder, path) = bundle();
+    let file = folder.path().join("a.parquet");
+    let input = format!(
+        "SELECT 1 AS a;\n.once {}\nSELECT ts, message FROM log;\nSELECT 1; SELECT 2;\n",
+        file.display()
+    );
+    let done = pipe(&path, &["--format", "parquet"], &input);
+    assert_eq!((done.status, done.stdout.as_str()), (Some(2), ""), "{done:?}");
+    let told = "that format holds one answer\nhint: .once FILE says where to write the next\n";
+    assert_eq!(done.stderr, format!("error: -:1: {told}error: -:4: {told}"));
+    let bytes = fs::read(file).expect("written");
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"), "{}", bytes.len());
+}
+
+#[test]
 fn nobody_reads_on() {
     let (_folder, path) = bundle();
     let program = programs::path("periscope-analyze").expect("built");

@@ -8,6 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement};
 use serde_json::{Map, Value};
 
+use super::parquet;
 use super::progress::Progress;
 use crate::output;
 
@@ -33,9 +34,16 @@ pub(crate) enum Format {
     Markdown,
     /// A table in HTML
     Html,
+    /// A Parquet file, for programs that read columns
+    Parquet,
 }
 
 impl Format {
+    /// Whether a file holds one answer and nothing else, and no terminal can show it.
+    pub(crate) fn is_file(self) -> bool {
+        self == Self::Parquet
+    }
+
     /// Whether there is an empty line between two answers. One object a line has
     /// none.
     pub(crate) fn parts_answers(self) -> bool {
@@ -49,7 +57,7 @@ pub(crate) fn print(
     names: &[String],
     format: Format,
     progress: &Progress,
-    out: &mut impl Write,
+    out: &mut (impl Write + Send),
 ) -> Result<()> {
     let count = names.len();
     match format {
@@ -93,6 +101,7 @@ pub(crate) fn print(
             })?;
             Ok(writeln!(out, "</tbody>\n</table>")?)
         }
+        Format::Parquet => parquet::print(statement, names, progress, out),
     }
 }
 
@@ -185,7 +194,7 @@ fn html(tag: &str, cells: &[String]) -> String {
 }
 
 /// A value as text for people, `None` for NULL.
-fn text(value: ValueRef<'_>) -> Option<String> {
+pub(super) fn text(value: ValueRef<'_>) -> Option<String> {
     match value {
         ValueRef::Null => None,
         ValueRef::Integer(number) => Some(number.to_string()),

@@ -4,6 +4,7 @@
 //! to know how wide its columns are and so shows no more than some rows.
 
 pub(crate) mod format;
+mod parquet;
 pub(crate) mod progress;
 pub(crate) mod text;
 
@@ -37,11 +38,15 @@ pub(crate) fn run(arguments: &QueryArguments) -> Result<Outcome> {
     let (paths, sql) = question(arguments)?;
     let params =
         arguments.param.iter().map(|text| Param::parse(text)).collect::<Result<Vec<Param>>>()?;
+    ensure!(
+        !(arguments.format.is_file() && io::stdout().is_terminal()),
+        "a terminal cannot show that format\nhint: > FILE writes it to a file"
+    );
     let mut bundle = open_for(&paths, &sql)?;
     bundle.connection_mut().authorizer(Some(read_only))?;
     let progress =
         Progress::start(bundle.watch(), !arguments.no_progress, io::stdout().is_terminal());
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(io::stdout());
     print(bundle.connection(), &sql, &params, arguments.format, &progress, &mut out)?;
     out.flush()?;
     drop(progress);
@@ -129,9 +134,13 @@ pub(crate) fn print(
     params: &[Param],
     format: Format,
     progress: &Progress,
-    out: &mut impl Write,
+    out: &mut (impl Write + Send),
 ) -> Result<()> {
     let statements = text::statements(sql);
+    ensure!(
+        !format.is_file() || statements.len() == 1,
+        "that format holds the answer of one statement\nhint: write one SELECT"
+    );
     ensure!(!statements.is_empty(), "the SQL is no question\nhint: write one SELECT");
     for (nth, range) in statements.into_iter().enumerate() {
         let mut statement = prepare(connection, sql, range)?;
@@ -258,6 +267,7 @@ mod tests {
     fn rows_in_every_format() {
         let all = <Format as clap::ValueEnum>::value_variants()
             .iter()
+            .filter(|format| !format.is_file())
             .map(|format| ask("SELECT * FROM t", *format).expect("rows"))
             .collect::<Vec<_>>()
             .join("\n");

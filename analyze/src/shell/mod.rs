@@ -227,6 +227,10 @@ impl Session {
             sql.len() as u64 <= MOST_SQL_BYTES,
             "the statement is longer than {MOST_SQL_BYTES} bytes"
         );
+        ensure!(
+            !self.format.is_file() || self.target.is_once(),
+            "that format holds one answer\nhint: .once FILE says where to write the next"
+        );
         let began = Instant::now();
         let watch = self.bundle.watch();
         let progress =

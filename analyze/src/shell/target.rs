@@ -39,6 +39,11 @@ impl Target {
         Ok(())
     }
 
+    /// Whether the next answer has a file of its own.
+    pub(super) fn is_once(&self) -> bool {
+        self.once.is_some()
+    }
+
     /// Whether the next answer goes to a terminal.
     pub(super) fn is_terminal(&self) -> bool {
         self.once.is_none() && self.file.is_none() && io::stdout().is_terminal()
