@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use data_encoding::HEXLOWER;
 use periscope_store::batch::{
     Batch, HostSample, Level, LineFlags, Outcome, ProbeOutcome, ProbeSample, ProbeTarget, Stream,
 };
@@ -230,7 +231,7 @@ fn ask(bundle: &Bundle, sql: &str) -> Vec<String> {
             ValueRef::Null => String::new(),
             ValueRef::Integer(number) => number.to_string(),
             ValueRef::Real(number) => format!("{:016x}", number.to_bits()),
-            ValueRef::Text(text) | ValueRef::Blob(text) => hex(text),
+            ValueRef::Text(text) | ValueRef::Blob(text) => HEXLOWER.encode(text),
         });
         found.push(cells.collect::<Vec<_>>().join("|"));
     }
@@ -247,7 +248,7 @@ fn pick(printed: &[Value], kinds: &[&str], fields: &[&str]) -> Vec<String> {
         Value::Bool(flag) => u8::from(*flag).to_string(),
         Value::Number(number) => number.to_string(),
         Value::String(text) if field == "value_bits" => text.clone(),
-        other => hex(other.as_str().expect("a text").as_bytes()),
+        other => HEXLOWER.encode(other.as_str().expect("a text").as_bytes()),
     };
     let mut rows: Vec<_> = printed
         .iter()
@@ -256,10 +257,6 @@ fn pick(printed: &[Value], kinds: &[&str], fields: &[&str]) -> Vec<String> {
         .collect();
     rows.sort();
     rows
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// Compares row by row: a whole list of both is too long to be read.
