@@ -190,6 +190,26 @@ fn tab_completes_and_the_history_stays() {
 }
 
 #[test]
+fn a_long_query_says_how_far_it_is() {
+    let (_folder, path) = bundle();
+    let program = programs::path("periscope-analyze").expect("built");
+    // It never ends, and its first row is held back for a table.
+    let sql = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)
+               SELECT (SELECT max(message) FROM log) AS m FROM c WHERE x < 2";
+    let shown = |more: &str| {
+        let (program, path) = (program.display(), path.display());
+        let query = format!("timeout --foreground 3 {program} query {path} \"{sql}\" {more}");
+        let command = format!("sh -c '{query}; echo ended with $?'");
+        let mut terminal = Terminal::start(&command, &[]).expect("started");
+        terminal.wait_for("ended with 124").expect("the end")
+    };
+    let told = shown("");
+    assert!(told.contains("\r\u{1b}[2K1 s, 1 row, "), "{told:?}");
+    assert!(told.contains(" B of chunks read") && !told.contains(" 0 B of"), "{told:?}");
+    assert_eq!(shown("--no-progress"), "ended with 124");
+}
+
+#[test]
 fn ctrl_c_ends_the_question_and_not_the_shell() {
     let (folder, path) = bundle();
     let mut terminal = type_at(&path, folder.path());

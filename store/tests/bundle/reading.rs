@@ -156,6 +156,33 @@ fn stretches_hold_every_sample_once() {
 }
 
 #[test]
+fn two_searches_for_stretches_find_each_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // So many chunks that two searches seem cheaper to SQLite than one scan.
+    for name in ["a", "b"] {
+        let path = folder.path().join(format!("{name}.db"));
+        let mut writer = Writer::create(&path, &node(name), &session(1)).expect("a new file");
+        for seq in 0..150 {
+            writer.commit(probes_from(seq * 3, "ofo"), &poll(seq)).expect("committed");
+        }
+    }
+    let bundle = Bundle::open(&[folder.path().to_owned()]).expect("a bundle");
+    let count = |condition: &str| {
+        let sql = format!("SELECT count(*) FROM probe_stretch WHERE {condition}");
+        one::<i64>(bundle.connection(), &sql)
+    };
+    let plan = "EXPLAIN QUERY PLAN SELECT count(*) FROM probe_stretch
+                WHERE node = 'a' OR (node = 'b' AND target = 'mcr')";
+    let plan: String =
+        bundle.connection().query_row(plan, [], |row| row.get("detail")).expect("a plan");
+    assert_eq!(plan, "MULTI-INDEX OR");
+    let all = count("true");
+    assert!(all > 500, "{all}");
+    assert_eq!(count("node = 'a' OR (node = 'b' AND target = 'mcr')"), all);
+    assert_eq!(count("(node = 'a' AND kind = 'mcr') OR (node = 'a' AND target = 'mcr')"), all / 2);
+}
+
+#[test]
 fn a_question_can_be_given_up_and_asked_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let bundle = Bundle::open(&[write_node(folder.path(), "a")]).expect("a bundle");
