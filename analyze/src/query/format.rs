@@ -143,7 +143,7 @@ fn print_table(
         shown += 1;
         progress.row_held();
     }
-    progress.pause();
+    progress.hide();
     writeln!(out, "{table}")?;
     Ok(())
 }

@@ -38,7 +38,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Line {
     is_shown: bool,
-    is_paused: bool,
+    is_hidden: bool,
     is_over: bool,
 }
 
@@ -73,14 +73,14 @@ impl Progress {
     /// A row more was read and is printed: where the line is, rows tell enough.
     pub(crate) fn row_shown(&self) {
         if self.shared.rows.fetch_add(1, Ordering::Relaxed) == 0 && self.shares_terminal {
-            self.pause();
+            self.hide();
         }
     }
 
     /// Takes the line away for good.
-    pub(crate) fn pause(&self) {
+    pub(crate) fn hide(&self) {
         let mut line = self.shared.lock();
-        line.is_paused = true;
+        line.is_hidden = true;
         line.clear();
     }
 }
@@ -116,7 +116,7 @@ impl Shared {
                 return;
             }
             wait = PERIOD;
-            if !line.is_paused {
+            if !line.is_hidden {
                 let rows = self.rows.load(Ordering::Relaxed);
                 let text = text(began.elapsed(), rows, watch.read_bytes() - before);
                 // A terminal that went away is told nothing.

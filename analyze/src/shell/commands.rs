@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use rusqlite::types::Value;
 
@@ -357,6 +357,7 @@ fn diagnose_one(session: &mut Session, id: &str) -> Result<()> {
     let survey = Survey::read(session.bundle.connection()).context("reading what was collected")?;
     let entry = library::find(&session.library, id)?;
     let answer = run::run(session.bundle.connection_mut(), &entry.diagnostic, &survey, limits);
+    ensure!(!session.bundle.watch().is_over(), "interrupted");
     let mut out = session.target.open()?;
     show::write_answer(&answer, prose::width(), &mut out)?;
     out.flush()?;
@@ -369,9 +370,7 @@ fn diagnose_all(session: &mut Session) -> Result<()> {
     let mut rows = table(["id", "outcome", "title"]);
     for entry in &session.library {
         let answer = run::run(session.bundle.connection_mut(), &entry.diagnostic, &survey, limits);
-        if session.bundle.watch().is_over() {
-            bail!("interrupted");
-        }
+        ensure!(!session.bundle.watch().is_over(), "interrupted");
         rows.add_row([
             entry.diagnostic.id.clone(),
             outcome(&answer),

@@ -15,7 +15,7 @@ use std::io::{self, IsTerminal, Write};
 use std::rc::Rc;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use periscope_store::bundle::Bundle;
 use signal_hook::consts::SIGINT;
@@ -203,20 +203,21 @@ impl Session {
         place: Option<&str>,
         work: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<Option<T>> {
-        self.bundle.watch().go_on();
+        let watch = self.bundle.watch();
+        watch.go_on();
         let error = match work(self) {
             Ok(done) => return Ok(Some(done)),
             Err(error) if output::is_broken_pipe(&error) => return Err(error),
-            Err(error) if self.bundle.watch().is_over() => error.context("interrupted"),
             Err(error) => error,
         };
         self.failed = true;
-        if self.bundle.watch().is_over() {
+        if watch.is_over() {
             output::note("interrupted");
-        } else if let Some(place) = place {
-            output::error(&error.context(place.to_owned()));
         } else {
-            output::error(&error);
+            output::error(&match place {
+                Some(place) => error.context(place.to_owned()),
+                None => error,
+            });
         }
         Ok(None)
     }
@@ -243,9 +244,8 @@ impl Session {
         let rows = progress.rows();
         drop(progress);
         self.tell_damage();
-        if watch.is_over() {
-            bail!("interrupted");
-        }
+        // A table that gives up may have told so after the last row.
+        ensure!(!watch.is_over(), "interrupted");
         asked.and(flushed)?;
         if self.has_timer {
             let noun = if rows == 1 { "row" } else { "rows" };
