@@ -195,7 +195,7 @@ fn write(to: &mut impl Write, value: ValueRef<'_>) -> std::io::Result<()> {
     }
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 fn read(from: &mut impl Read) -> std::io::Result<Value> {
     let mut tag = [0];
     from.read_exact(&mut tag)?;
