@@ -63,20 +63,8 @@ impl Bundle {
     /// there but cannot be used is a [`Problem`] instead.
     pub fn open(paths: &[PathBuf]) -> Result<Self> {
         let candidates = file::find(paths)?;
-        let connection = new_memory()?;
-        let (mut files, mut problems) = (Vec::new(), Vec::new());
-        let mut gather = gather::Gather::new(&connection);
-        // One end of all files: an end costs as much as all pages that are there.
-        let doing = || Error::sqlite("uniting the rows of files");
-        let transaction = connection.unchecked_transaction().map_err(doing())?;
-        for path in candidates {
-            match gather.add(&path, files.len()) {
-                Ok(()) => files.push(path),
-                Err(error) => problems.push(Problem { path, error }),
-            }
-        }
-        transaction.commit().map_err(doing())?;
-        let chunks = gather.chunks;
+        let gather::United { connection, chunks, files, problems } =
+            gather::unite(&candidates, new_memory)?;
         let catalogue = Arc::new(Catalogue::load(&connection, &files, chunks)?);
         vtab::register(&connection, &catalogue)
             .map_err(Error::sqlite("registering the virtual tables"))?;
