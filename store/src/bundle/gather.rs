@@ -66,18 +66,19 @@ enum Undo {
     File,
 }
 
-/// Unites files in a database that `new` makes, with our tables.
+/// Unites files: of the tables of rows that batches hold, `tables`.
 ///
 /// # Errors
 ///
 /// If there is no memory for it. A file that cannot be used is a [`Problem`].
-pub(crate) fn unite(candidates: &[PathBuf], new: fn() -> Result<Connection>) -> Result<United> {
+pub(crate) fn unite(candidates: &[PathBuf], tables: &[&str]) -> Result<United> {
     // Damaged files are rare, and to begin again is less than to take care with all.
-    attempt(candidates, new()?, Undo::Nothing).or_else(|_| attempt(candidates, new()?, Undo::File))
+    attempt(candidates, tables, Undo::Nothing).or_else(|_| attempt(candidates, tables, Undo::File))
 }
 
 /// One try, which ends at a damaged file if nothing can be undone.
-fn attempt(candidates: &[PathBuf], connection: Connection, undo: Undo) -> Result<United> {
+fn attempt(candidates: &[PathBuf], tables: &[&str], undo: Undo) -> Result<United> {
+    let connection = super::new_memory()?;
     let doing = || Error::sqlite("uniting the rows of files");
     let run = |sql: &str| connection.execute_batch(sql).map_err(doing());
     if undo == Undo::Nothing {
@@ -93,7 +94,7 @@ fn attempt(candidates: &[PathBuf], connection: Connection, undo: Undo) -> Result
     // One end of all files: an end costs as much as all pages that are there.
     run("BEGIN")?;
     let (mut files, mut problems) = (Vec::new(), Vec::new());
-    let mut gather = Gather::new(&connection);
+    let mut gather = Gather::new(&connection, tables);
     for path in candidates {
         let error = match (file::Reader::open(path), undo) {
             (Err(error), _) => Some(error),
@@ -117,6 +118,9 @@ fn attempt(candidates: &[PathBuf], connection: Connection, undo: Undo) -> Result
         }
     }
     let chunks = gather.chunks;
+    for table in schema::BATCH_TABLES.iter().filter(|table| !tables.contains(table)) {
+        run(&format!("DROP TABLE {table}"))?;
+    }
     run("COMMIT")?;
     run(&indexes)?;
     run("PRAGMA journal_mode = MEMORY")?;
@@ -131,6 +135,8 @@ fn damaged(path: &Path) -> impl FnOnce(String) -> Error {
 /// What is known of the files that were added so far.
 struct Gather<'a> {
     connection: &'a Connection,
+    /// Tables of rows of batches that are united.
+    tables: &'a [&'a str],
     sessions: HashSet<i64>,
     /// When each batch ended.
     batches: HashMap<i64, i64>,
@@ -142,9 +148,10 @@ type Step<T = ()> = std::result::Result<T, String>;
 
 impl<'a> Gather<'a> {
     /// Nothing yet. Rows go to `connection`, which has our tables.
-    fn new(connection: &'a Connection) -> Self {
+    fn new(connection: &'a Connection, tables: &'a [&'a str]) -> Self {
         Self {
             connection,
+            tables,
             sessions: HashSet::new(),
             batches: HashMap::new(),
             chunks: Chunks::new(),
@@ -251,7 +258,7 @@ impl Found {
             gather.run("INSERT INTO raw_batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         })?;
         self.leave_out(gather, &replaced);
-        for table in schema::BATCH_TABLES {
+        for table in gather.tables {
             let mut sql = String::new();
             reader.for_each(table, &mut |row| {
                 if *table == "raw_issue" {
@@ -352,7 +359,7 @@ impl Found {
 /// Removes the rows of a batch that gives way.
 fn remove_rows(gather: &Gather<'_>, batch_id: i64) -> Step {
     let id = [ValueRef::Integer(batch_id)];
-    for table in schema::BATCH_TABLES {
+    for table in gather.tables {
         gather.run(&format!("DELETE FROM {table} WHERE batch_id = ?"), &id)?;
     }
     gather.run("DELETE FROM raw_batch WHERE id = ?", &id)
