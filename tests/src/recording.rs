@@ -20,7 +20,6 @@ pub struct Recording<'a> {
     lab: &'a Lab,
     folder: tempfile::TempDir,
     targets: Vec<(String, String)>,
-    namespaces: Vec<String>,
 }
 
 /// What the report says.
@@ -49,18 +48,12 @@ impl<'a> Recording<'a> {
         let mut targets: Vec<_> =
             TARGETS.map(|(kind, url)| (kind.to_owned(), url.to_owned())).to_vec();
         targets.push(("api-server".to_owned(), format!("https://{GATEWAY}:6443/readyz")));
-        let namespaces = ["kube-system", "default", "faults"].map(str::to_owned).to_vec();
-        Ok(Self { lab, folder, targets, namespaces })
+        Ok(Self { lab, folder, targets })
     }
 
     /// Probes one more target of the kind `custom`.
     pub fn add_target(&mut self, url: &str) {
         self.targets.push(("custom".to_owned(), url.to_owned()));
-    }
-
-    /// Reads logs and objects of one more namespace.
-    pub fn add_namespace(&mut self, name: &str) {
-        self.namespaces.push(name.to_owned());
     }
 
     /// Folder with everything.
@@ -181,7 +174,7 @@ impl<'a> Recording<'a> {
 
     fn configuration(&self) -> String {
         let folder = self.lab.folder().display();
-        let namespaces = format!("{:?}", self.namespaces);
+        let namespaces = "[\"kube-system\", \"default\", \"faults\"]";
         let mut text = format!(
             "kubeconfig = \"{folder}/admin.conf\"\nlog_namespaces = {namespaces}\n\
              object_namespaces = {namespaces}\n"
