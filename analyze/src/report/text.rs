@@ -6,8 +6,9 @@ use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 
 use super::model::{Gap, Reached, Report, blind, healthy, plural};
-use crate::diagnose::parse::Diagnostic;
+use crate::diagnose::parse::{Diagnostic, Severity};
 use crate::diagnose::run::{Answer, Finding};
+use crate::manners;
 use crate::output::{printable, some, table};
 use crate::prose::{self, Spacing, write_wrapped};
 
@@ -42,10 +43,13 @@ fn write_head(report: &Report, width: usize, out: &mut impl Write) -> io::Result
             "{} of {} on {nodes}, {} to {}",
             run.run_id,
             cluster,
-            to_second(&run.from),
-            to_second(&run.until)
+            told(&run.from),
+            told(&run.until)
         );
         write_wrapped(out, "Run      ", &text, width)?;
+    }
+    if let Some(zone) = manners::zone_note() {
+        writeln!(out, "Times    {zone}")?;
     }
     for missing in &report.never_reported {
         let text = format!("{} (run {})", some(&missing.nodes), printable(&missing.run_id));
@@ -137,7 +141,7 @@ fn connection_cells(row: &Reached) -> [String; 10] {
 }
 
 /// A share in percent that says 100 only if it is whole.
-pub(super) fn to_percent(share: f64) -> String {
+pub(crate) fn to_percent(share: f64) -> String {
     let percent = (share * 1000.0).floor() / 10.0;
     format!("{percent:.1} %")
 }
@@ -154,21 +158,21 @@ fn write_findings(report: &Report, width: usize, out: &mut impl Write) -> io::Re
     writeln!(out, "\nFINDINGS: {}", report.counts())?;
     for (diagnostic, answer) in &report.diagnostics {
         if !answer.findings.is_empty() {
-            write_answer(diagnostic, answer, width, out)?;
+            write_answer(report, (diagnostic, answer), width, out)?;
         }
     }
     Ok(())
 }
 
 fn write_answer(
-    diagnostic: &Diagnostic,
-    answer: &Answer,
+    report: &Report,
+    (diagnostic, answer): (&Diagnostic, &Answer),
     width: usize,
     out: &mut impl Write,
 ) -> io::Result<()> {
     writeln!(out, "\n{}: {} ({})", diagnostic.id, diagnostic.title, answer.findings.len())?;
     for finding in answer.findings.iter().take(SHOWN_FINDINGS) {
-        write_finding(finding, width, out)?;
+        write_finding(finding, report.colored, width, out)?;
     }
     let hidden = answer.findings.len().saturating_sub(SHOWN_FINDINGS);
     if hidden > 0 || answer.truncated {
@@ -183,11 +187,22 @@ fn write_answer(
     Ok(())
 }
 
-fn write_finding(finding: &Finding, width: usize, out: &mut impl Write) -> io::Result<()> {
+fn write_finding(
+    finding: &Finding,
+    colored: bool,
+    width: usize,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let node = finding.node.as_deref().unwrap_or("all nodes");
-    let head = format!("\n  {} on {}: ", finding.severity, printable(node));
-    write_wrapped(out, &head, &printable(&finding.message), width)?;
-    write_wrapped(out, "      ", &evidence(finding).join("  "), width)
+    let (is_painted, color) = match finding.severity {
+        Severity::Error => (colored, "31"),
+        Severity::Warning => (colored, "33"),
+        Severity::Info => (false, ""),
+    };
+    let severity = manners::painted(is_painted, color, &finding.severity.to_string());
+    let head = format!("\n  {severity} on {}: ", printable(node));
+    write_wrapped(out, &head, &manners::zoned(&printable(&finding.message)), width)?;
+    write_wrapped(out, "      ", &manners::zoned(&evidence(finding).join("  ")), width)
 }
 
 /// What there is of the evidence: `name=value` each.
@@ -227,6 +242,11 @@ fn write_rest(report: &Report, width: usize, out: &mut impl Write) -> io::Result
 /// A time of the bundle without its nanoseconds.
 pub(super) fn to_second(ts: &str) -> String {
     ts.get(..19).map_or_else(|| ts.to_owned(), |text| format!("{text}Z"))
+}
+
+/// The same in the zone that was chosen, for people.
+pub(crate) fn told(ts: &str) -> String {
+    manners::zone().time(&to_second(ts)).into_owned()
 }
 
 #[cfg(test)]
