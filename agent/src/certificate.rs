@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use data_encoding::HEXLOWER;
 use periscope_store::batch::{Certificate, CertificateOrigin};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -30,13 +31,13 @@ pub(crate) fn parse(
         position: u32::try_from(position).unwrap_or(u32::MAX),
         subject: certificate.subject().to_string(),
         issuer: certificate.issuer().to_string(),
-        serial: hexadecimal(certificate.raw_serial()),
+        serial: HEXLOWER.encode(certificate.raw_serial()),
         not_before_ns: seconds(certificate.validity().not_before.timestamp()),
         not_after_ns: seconds(certificate.validity().not_after.timestamp()),
         alternative_names: names.filter_map(name).take(MAX_NAMES).collect(),
         is_authority: certificate.is_ca(),
         public_key: public_key(&certificate),
-        fingerprint: hexadecimal(&Sha256::digest(certificate.as_raw())),
+        fingerprint: HEXLOWER.encode(&Sha256::digest(certificate.as_raw())),
         verified: None,
         untrusted: None,
     })
@@ -65,14 +66,6 @@ fn public_key(certificate: &X509Certificate<'_>) -> String {
         _ if algorithm == "1.3.101.112" => "Ed25519".to_owned(),
         _ => algorithm,
     }
-}
-
-/// Bytes as two digits each.
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).fold(String::new(), |mut text, digit| {
-        text.extend(char::from_digit(u32::from(digit), 16));
-        text
-    })
 }
 
 /// Certificates for the tests of those who read them.
@@ -116,7 +109,7 @@ mod tests {
         assert_eq!(read.alternative_names, ["node-1.example", "10.0.0.1"]);
         assert!(read.is_authority && read.verified.is_none());
         assert_eq!(read.public_key, "EC 256");
-        assert_eq!(read.fingerprint, hexadecimal(&Sha256::digest(&der)));
+        assert_eq!(read.fingerprint, HEXLOWER.encode(&Sha256::digest(&der)));
         assert!(read.serial.len() >= 2 && read.serial.bytes().all(|b| b.is_ascii_hexdigit()));
         for cut in 0..der.len() {
             assert_eq!(parse(&der[..cut], CertificateOrigin::File, "/a.crt", 1), None);

@@ -13,6 +13,7 @@ use crate::manners::Manners;
 use crate::manual::Shell;
 use crate::query::Format;
 use crate::report::When;
+use crate::shell::ShellArguments;
 
 /// Reads Periscope bundles offline.
 ///
@@ -78,6 +79,8 @@ pub(crate) enum Command {
     Describe(DescribeArguments),
     /// Ask a question in SQL
     Query(QueryArguments),
+    /// Ask many, line by line
+    Shell(ShellArguments),
     /// Write logs, objects, rules and settings as plain files
     Extract(ExtractArguments),
     /// Compare two bundles, or two nodes

@@ -51,6 +51,17 @@ impl Reading {
         Ok(Self { bundle })
     }
 
+    /// The bundle itself, for who asks it in SQL: the connection lets them read and nothing
+    /// else.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is in use.
+    pub fn into_bundle(mut self) -> Result<Bundle> {
+        self.bundle.connection_mut().authorizer(Some(crate::query::read_only))?;
+        Ok(self.bundle)
+    }
+
     /// Asks all built-in diagnostics, each for at most `deadline`.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod diff;
 mod logs;
 mod merge;
 mod query;
+mod shell;
 mod report;
 
 mod output;
@@ -63,6 +64,7 @@ fn run(cli: Cli) -> anyhow::Result<output::Outcome> {
         Command::Describe(arguments) => describe::describe(&arguments),
         Command::Extract(arguments) => extract::run(&arguments),
         Command::Query(arguments) => query::run(&arguments),
+        Command::Shell(arguments) => shell::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Diagnostics(arguments) => diagnose::command::run(&arguments),

@@ -16,7 +16,7 @@ use crate::waiting::Waiting;
 ///
 /// If a path does not exist, or no file of the bundle can be used.
 pub(crate) fn open(paths: &[PathBuf]) -> Result<Bundle> {
-    let bundle = open_bare(paths)?;
+    let bundle = open_with(paths, |_| true)?;
     views::create(bundle.connection()).context("creating the views")?;
     Ok(bundle)
 }
@@ -27,19 +27,24 @@ pub(crate) fn open(paths: &[PathBuf]) -> Result<Bundle> {
 ///
 /// As [`open`].
 pub(crate) fn open_for(paths: &[PathBuf], sql: &str) -> Result<Bundle> {
-    let bundle = open_bare(paths)?;
-    create_named(bundle.connection(), sql).context("creating the views")?;
+    let named = Named::by(sql);
+    let bundle = open_with(paths, |table| named.asks(table))?;
+    named.create_views(bundle.connection()).context("creating the views")?;
     Ok(bundle)
 }
 
-/// The same with no views, for who asks tables only.
+/// The same with no views and with no rows but those of chunks, for who asks these only.
 ///
 /// # Errors
 ///
 /// As [`open`].
 pub(crate) fn open_bare(paths: &[PathBuf]) -> Result<Bundle> {
+    open_with(paths, |_| false)
+}
+
+fn open_with(paths: &[PathBuf], asks: impl Fn(&str) -> bool) -> Result<Bundle> {
     let waiting = Waiting::start("opening the bundle");
-    let bundle = Bundle::open(paths)?;
+    let bundle = Bundle::open_for(paths, asks)?;
     drop(waiting);
     for problem in bundle.problems() {
         output::warning(&format!("left out: {}", problem.error));
@@ -48,23 +53,40 @@ pub(crate) fn open_bare(paths: &[PathBuf]) -> Result<Bundle> {
     Ok(bundle)
 }
 
-/// Makes the views that a question names, and those that they read: making all of
-/// them takes longer than many an answer. A question about the schema gets all.
-fn create_named(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
-    let sql = sql.to_ascii_lowercase();
-    if ["sqlite_", "pragma"].iter().any(|word| sql.contains(word)) {
-        return views::create(connection);
-    }
-    let mut texts = vec![sql];
-    let mut named = Vec::new();
-    // Each view reads only what stands before it.
-    for (name, sql) in views::VIEWS.iter().rev() {
-        if texts.iter().any(|text| text.contains(name)) {
-            texts.push(sql.to_ascii_lowercase());
-            named.push((name, sql));
+/// What a question in SQL reaches: the views that it names and those that they read, as
+/// making all of them takes longer than many an answer.
+struct Named {
+    /// The question, and the text of each view.
+    texts: Vec<String>,
+    views: Vec<(&'static str, &'static str)>,
+    /// Whether it asks about the schema, and so reaches everything.
+    is_about_schema: bool,
+}
+
+impl Named {
+    /// Looks for names in a question.
+    fn by(sql: &str) -> Self {
+        let sql = sql.to_ascii_lowercase();
+        let is_about_schema = ["sqlite_", "pragma"].iter().any(|word| sql.contains(word));
+        let mut named = Self { texts: vec![sql], views: Vec::new(), is_about_schema };
+        // Each view reads only what stands before it.
+        for (name, sql) in views::VIEWS.iter().rev() {
+            if named.asks(name) {
+                named.texts.push(sql.to_ascii_lowercase());
+                named.views.push((name, sql));
+            }
         }
+        named
     }
-    named.iter().rev().try_for_each(|(name, sql)| views::create_one(connection, name, sql))
+
+    fn asks(&self, name: &str) -> bool {
+        self.is_about_schema || self.texts.iter().any(|text| text.contains(name))
+    }
+
+    fn create_views(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut views = self.views.iter().rev();
+        views.try_for_each(|(name, sql)| views::create_one(connection, name, sql))
+    }
 }
 
 /// Which rows are missing because their chunks are damaged: a sentence each.

@@ -67,9 +67,18 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
 
 /// Whether the reader of standard output went away, as `head` does.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    })
+    // Writers of CSV and JSON do not show what they stumbled over as their cause.
+    let kind = |cause: &(dyn std::error::Error + 'static)| {
+        if let Some(error) = cause.downcast_ref::<serde_json::Error>() {
+            return error.io_error_kind();
+        }
+        let csv = cause.downcast_ref::<csv::Error>().map(csv::Error::kind);
+        if let Some(csv::ErrorKind::Io(error)) = csv {
+            return Some(error.kind());
+        }
+        cause.downcast_ref::<io::Error>().map(io::Error::kind)
+    };
+    error.chain().any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
 }
 
 /// An empty table in the house's style, as wide as the terminal, or as wide as

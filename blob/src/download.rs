@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use azure_storage_blob::models::{BlobClientDownloadOptions, HttpRange};
 use bytes::{Bytes, BytesMut};
+use data_encoding::HEXLOWER;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -16,7 +17,7 @@ use tokio::sync::SemaphorePermit;
 use crate::BLOCK_BYTES;
 use crate::container::{Blob, Properties};
 use crate::error::{BlobError, Kind};
-use crate::upload::{SHA256, hex};
+use crate::upload::SHA256;
 
 /// Ranges of one blob that are on their way at a time.
 const AHEAD: usize = 4;
@@ -247,7 +248,7 @@ impl Hash {
         match self {
             Self::Sha256(hash) => {
                 let theirs = properties.metadata.get(SHA256)?.to_ascii_lowercase();
-                (hex(&hash.finalize()) == theirs).then_some(Reason::Sha256)
+                (HEXLOWER.encode(&hash.finalize()) == theirs).then_some(Reason::Sha256)
             }
             Self::Md5(hash) => {
                 let theirs = properties.md5.as_deref()?;

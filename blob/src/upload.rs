@@ -14,6 +14,7 @@ use azure_storage_blob::models::{
     BlockLookupList,
 };
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -239,15 +240,6 @@ impl std::fmt::Display for Blob<'_> {
     }
 }
 
-/// Bytes as the metadata has them.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 impl<'a> Source<'a> {
     /// Reads it once, for its hashes.
     fn open(content: Content<'a>) -> Result<Self, BlobError> {
@@ -282,7 +274,7 @@ impl<'a> Source<'a> {
             let text = format!("a file of {bytes} bytes is more than a blob can have");
             return Err(BlobError::new(Kind::File, text));
         }
-        let sha256 = hex(&sha256.finalize());
+        let sha256 = HEXLOWER.encode(&sha256.finalize());
         Ok(Self { data, bytes, sha256, md5: md5.finalize().to_vec() })
     }
 

@@ -6,18 +6,19 @@
 //! [`Writer`](crate::writer::Writer) puts it there.
 
 mod rows;
+mod stream;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use rows::interval_ns;
 pub use rows::{
     Certificate, CertificateOrigin, HostSample, IptablesChain, IptablesRule, Issue, IssueKind,
-    Level, LineFlags, Object, Outcome, ProbeOutcome, ProbeSample, ProbeTarget, Redaction, Setting,
-    Stream, StreamKind,
+    Level, LineFlags, Object, Outcome, ProbeOutcome, ProbeSample, Redaction, Setting,
 };
+pub(crate) use stream::interval_ns;
+pub use stream::{ProbeTarget, Stream, StreamKind};
 
 use crate::codec::{self, LogColumns, ProbeColumns, SampleColumns, Section};
 

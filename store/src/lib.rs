@@ -24,6 +24,12 @@ pub mod file;
 pub mod merge;
 mod vtab;
 
+/// What the operators MATCH and REGEXP mean, for programs that answer them elsewhere.
+pub mod search {
+    pub use crate::codec::Needle;
+    pub use crate::vtab::compile;
+}
+
 mod error;
 
 pub use error::{Error, tell};

@@ -11,6 +11,13 @@ use crate::{programs, rootfs};
 /// Address of the bridge: the API server, DNS and the HTTPS targets.
 pub const GATEWAY: &str = "192.168.77.1";
 
+/// What the lab's services answer for: the kind of a probe's target and its URL.
+pub const TARGETS: [(&str, &str); 3] = [
+    ("internet", "https://internet.lab.internal/"),
+    ("mcr", "https://mcr.lab.internal/v2/"),
+    ("acr", "https://registry.azurecr.lab.internal/v2/"),
+];
+
 /// The cluster.
 #[derive(Debug)]
 pub struct Lab {

@@ -11,23 +11,28 @@ use anyhow::{Context, Result, ensure};
 static FOLDER: LazyLock<std::result::Result<PathBuf, String>> =
     LazyLock::new(|| build().map_err(|error| format!("{error:#}")));
 
-fn build() -> Result<PathBuf> {
+/// Where this build's programs are.
+fn folder() -> Result<PathBuf> {
     let this = std::env::current_exe().context("finding this program")?;
     // target/debug/deps/test-1234 or target/debug/demo
-    let folder = this
-        .ancestors()
-        .skip(1)
-        .find(|folder| folder.file_name().is_some_and(|name| name != "deps"))
-        .context("finding the folder of programs")?;
-    let release = folder.file_name().is_some_and(|name| name == "release");
+    let mut above = this.ancestors().skip(1);
+    let folder = above.find(|folder| folder.file_name().is_some_and(|name| name != "deps"));
+    folder.map(Path::to_owned).context("finding the folder of programs")
+}
+
+fn is_release() -> bool {
+    folder().is_ok_and(|folder| folder.file_name().is_some_and(|name| name == "release"))
+}
+
+fn build() -> Result<PathBuf> {
     let mut command = cargo();
     command
         .args(["build", "--quiet", "--workspace", "--bins"])
-        .args(release.then_some("--release"))
+        .args(is_release().then_some("--release"))
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     let status = command.status().context("starting cargo")?;
     ensure!(status.success(), "cargo build failed");
-    Ok(folder.to_owned())
+    folder()
 }
 
 /// Cargo as a shell starts it. The variables that it sets for this test would make build
@@ -45,6 +50,23 @@ fn cargo() -> Command {
         }
     }
     command
+}
+
+/// Path of the extension of SQLite, built first.
+///
+/// # Errors
+///
+/// If it does not build.
+pub fn extension() -> Result<PathBuf> {
+    static BUILT: LazyLock<std::result::Result<(), String>> = LazyLock::new(|| {
+        let mut command = cargo();
+        command.args(["build", "--quiet", "--workspace", "--lib"]);
+        command.args(is_release().then_some("--release")).current_dir(env!("CARGO_MANIFEST_DIR"));
+        let status = command.status().map_err(|error| error.to_string())?;
+        if status.success() { Ok(()) } else { Err("cargo build failed".to_owned()) }
+    });
+    BUILT.as_ref().map_err(|error| anyhow::Error::msg(error.clone()))?;
+    Ok(folder()?.join("libperiscope_sqlite.so"))
 }
 
 /// Path of a program, built first.

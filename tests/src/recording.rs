@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::lab::{GATEWAY, Lab};
+use crate::lab::{GATEWAY, Lab, TARGETS};
 use crate::programs;
 
 /// Seconds from one probe sample to the next.
@@ -45,13 +45,8 @@ impl<'a> Recording<'a> {
     /// If there is no room for it.
     pub fn new(lab: &'a Lab) -> Result<Self> {
         let folder = tempfile::tempdir().context("a folder for node files")?;
-        let targets = [
-            ("internet", "https://internet.lab.internal/"),
-            ("mcr", "https://mcr.lab.internal/v2/"),
-            ("acr", "https://registry.azurecr.lab.internal/v2/"),
-        ];
         let mut targets: Vec<_> =
-            targets.map(|(kind, url)| (kind.to_owned(), url.to_owned())).to_vec();
+            TARGETS.map(|(kind, url)| (kind.to_owned(), url.to_owned())).to_vec();
         targets.push(("api-server".to_owned(), format!("https://{GATEWAY}:6443/readyz")));
         Ok(Self { lab, folder, targets })
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use periscope_tests::programs::{self, Finished};
 
@@ -153,6 +154,23 @@ fn extracted_files_hold_the_same_lines() {
     let again = analyze(&["extract", &path, "-o", &output_text]);
     assert_eq!(again.status, Some(2), "{again:?}");
     assert!(again.stderr.contains("holds something already\nhint: "), "{again:?}");
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_mistake() {
+    let (_folder, path) = bundle();
+    let numbers = "WITH RECURSIVE t (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t LIMIT 200000)
+                   SELECT n FROM t";
+    let query = |format| vec!["query", &path, numbers, "--format", format];
+    for words in ["csv", "json", "jsonl", "markdown", "html"].map(query) {
+        let mut command = programs::analyze().expect("built");
+        command.args(&words).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("started");
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().expect("ended");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), said.as_ref()), (Some(0), ""), "{words:?}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use data_encoding::HEXLOWER;
 use periscope_store::batch::{
     Batch, HostSample, Level, LineFlags, Outcome, ProbeOutcome, ProbeSample, ProbeTarget, Stream,
 };
@@ -11,6 +12,7 @@ use periscope_store::bundle::Bundle;
 use periscope_store::codec::{self, COMPACT_LEVEL, Declared};
 use periscope_store::writer::{Node, Poll, Session, Writer};
 use periscope_tests::programs::stdout_of;
+use periscope_tests::python;
 use rusqlite::types::ValueRef;
 use serde_json::Value;
 
@@ -21,23 +23,8 @@ const SECOND: i64 = 1_000_000_000;
 /// The one package that the reader needs besides Python itself.
 const ZSTANDARD: &str = "zstandard==0.25.0";
 
-/// Python with that package, in a folder that the first use makes.
 fn python() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("reader");
-    let (python, done) = (folder.join("bin/python3"), folder.join(ZSTANDARD));
-    if !done.exists() {
-        let version = Command::new("python3").arg("--version").output();
-        assert!(
-            version.is_ok_and(|output| output.status.success()),
-            "this test runs a reader in Python\nhint: install python3, with its module venv"
-        );
-        stdout_of(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
-            .expect("a virtual environment");
-        stdout_of(Command::new(&python).args(["-m", "pip", "install", "--quiet", ZSTANDARD]))
-            .expect("the package is installed");
-        std::fs::write(done, "").expect("written");
-    }
-    python
+    python::with(ZSTANDARD, Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("Python")
 }
 
 fn lines() -> Vec<Vec<u8>> {
@@ -244,7 +231,7 @@ fn ask(bundle: &Bundle, sql: &str) -> Vec<String> {
             ValueRef::Null => String::new(),
             ValueRef::Integer(number) => number.to_string(),
             ValueRef::Real(number) => format!("{:016x}", number.to_bits()),
-            ValueRef::Text(text) | ValueRef::Blob(text) => hex(text),
+            ValueRef::Text(text) | ValueRef::Blob(text) => HEXLOWER.encode(text),
         });
         found.push(cells.collect::<Vec<_>>().join("|"));
     }
@@ -261,7 +248,7 @@ fn pick(printed: &[Value], kinds: &[&str], fields: &[&str]) -> Vec<String> {
         Value::Bool(flag) => u8::from(*flag).to_string(),
         Value::Number(number) => number.to_string(),
         Value::String(text) if field == "value_bits" => text.clone(),
-        other => hex(other.as_str().expect("a text").as_bytes()),
+        other => HEXLOWER.encode(other.as_str().expect("a text").as_bytes()),
     };
     let mut rows: Vec<_> = printed
         .iter()
@@ -270,10 +257,6 @@ fn pick(printed: &[Value], kinds: &[&str], fields: &[&str]) -> Vec<String> {
         .collect();
     rows.sort();
     rows
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// Compares row by row: a whole list of both is too long to be read.

@@ -29,6 +29,7 @@ pub(super) fn describe(object: &Object, pods: &[Object], events: &[Event]) -> St
         "Deployment" | "DaemonSet" | "ReplicaSet" | "StatefulSet" => {
             describe_workload(&mut page, json);
         }
+        "ConfigMap" => describe_config_map(&mut page, json),
         _ => {
             page.metadata(json);
             for (key, value) in json.as_object().into_iter().flatten() {
@@ -405,6 +406,23 @@ fn toleration(toleration: &Value) -> String {
         let _ = write!(line, " for {seconds}s");
     }
     line.trim_start().to_owned()
+}
+
+/// Keys are as they were written: they are names of files.
+fn describe_config_map(page: &mut Page, json: &Value) {
+    page.metadata(json);
+    page.block(0, "\nData\n====");
+    for (key, value) in json["data"].as_object().into_iter().flatten() {
+        page.line(0, &format!("{key}:"));
+        page.block(0, &format!("----\n{}\n\n", text(value)));
+    }
+    page.block(0, "BinaryData\n====");
+    for (key, value) in json["binaryData"].as_object().into_iter().flatten() {
+        // As long as base64 says, whose last letters may stand for less.
+        let encoded = text(value).trim_end_matches('=').len();
+        page.line(0, &format!("{key}: {} bytes", encoded * 3 / 4));
+    }
+    page.line(0, "");
 }
 
 fn describe_service(page: &mut Page, json: &Value) {

@@ -20,7 +20,7 @@ pub(crate) mod fixture;
 mod notation;
 
 pub(crate) mod command;
-mod show;
+pub(crate) mod show;
 
 #[cfg(test)]
 mod cases_tests;

@@ -67,7 +67,12 @@ pub(super) fn write(entry: &Entry, answer: Option<&Answer>, out: &mut impl Write
     Ok(())
 }
 
-fn write_answer(answer: &Answer, width: usize, out: &mut impl Write) -> Result<()> {
+/// Writes what it says of a bundle.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub(crate) fn write_answer(answer: &Answer, width: usize, out: &mut impl Write) -> Result<()> {
     writeln!(out, "\nIN THIS BUNDLE")?;
     if let Some(error) = &answer.error {
         write_wrapped(out, &format!("{INDENT}error: "), &printable(error), width)?;

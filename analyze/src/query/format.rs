@@ -4,10 +4,12 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use data_encoding::HEXLOWER;
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement};
 use serde_json::{Map, Value};
 
+use super::parquet;
 use super::progress::Progress;
 use crate::output;
 
@@ -33,9 +35,16 @@ pub(crate) enum Format {
     Markdown,
     /// A table in HTML
     Html,
+    /// A Parquet file, for programs that read columns
+    Parquet,
 }
 
 impl Format {
+    /// Whether a file holds one answer and nothing else, and no terminal can show it.
+    pub(crate) fn is_file(self) -> bool {
+        self == Self::Parquet
+    }
+
     /// Whether there is an empty line between two answers. One object a line has
     /// none.
     pub(crate) fn parts_answers(self) -> bool {
@@ -49,7 +58,7 @@ pub(crate) fn print(
     names: &[String],
     format: Format,
     progress: &Progress,
-    out: &mut impl Write,
+    out: &mut (impl Write + Send),
 ) -> Result<()> {
     let count = names.len();
     match format {
@@ -93,6 +102,7 @@ pub(crate) fn print(
             })?;
             Ok(writeln!(out, "</tbody>\n</table>")?)
         }
+        Format::Parquet => parquet::print(statement, names, progress, out),
     }
 }
 
@@ -104,7 +114,7 @@ fn each(
 ) -> Result<()> {
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next().context("asking")? {
-        progress.row();
+        progress.row_shown();
         each(row)?;
     }
     Ok(())
@@ -131,9 +141,9 @@ fn print_table(
         held += cells.iter().map(String::len).sum::<usize>();
         table.add_row(cells);
         shown += 1;
-        progress.row();
+        progress.row_held();
     }
-    progress.clear();
+    progress.hide();
     writeln!(out, "{table}")?;
     Ok(())
 }
@@ -185,13 +195,13 @@ fn html(tag: &str, cells: &[String]) -> String {
 }
 
 /// A value as text for people, `None` for NULL.
-fn text(value: ValueRef<'_>) -> Option<String> {
+pub(super) fn text(value: ValueRef<'_>) -> Option<String> {
     match value {
         ValueRef::Null => None,
         ValueRef::Integer(number) => Some(number.to_string()),
         ValueRef::Real(number) => Some(number.to_string()),
         ValueRef::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        ValueRef::Blob(bytes) => Some(hex(bytes)),
+        ValueRef::Blob(bytes) => Some(HEXLOWER.encode(bytes)),
     }
 }
 
@@ -210,14 +220,6 @@ fn json(value: ValueRef<'_>) -> Value {
         ValueRef::Integer(number) => number.into(),
         ValueRef::Real(number) => number.into(),
         ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into(),
-        ValueRef::Blob(bytes) => hex(bytes).into(),
+        ValueRef::Blob(bytes) => HEXLOWER.encode(bytes).into(),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

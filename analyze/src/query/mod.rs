@@ -4,11 +4,12 @@
 //! to know how wide its columns are and so shows no more than some rows.
 
 pub(crate) mod format;
+mod parquet;
 pub(crate) mod progress;
 pub(crate) mod text;
 
 use std::fs;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -26,7 +27,7 @@ use self::progress::Progress;
 pub(crate) use self::format::Format;
 
 /// Bytes of SQL that are read; a question has a few hundred.
-const MOST_SQL_BYTES: u64 = 1 << 20;
+pub(crate) const MOST_SQL_BYTES: u64 = 1 << 20;
 
 /// Asks and prints.
 ///
@@ -38,13 +39,17 @@ pub(crate) fn run(arguments: &QueryArguments) -> Result<Outcome> {
     let (paths, sql) = question(arguments)?;
     let params =
         arguments.param.iter().map(|text| Param::parse(text)).collect::<Result<Vec<Param>>>()?;
+    ensure!(
+        !(arguments.format.is_file() && io::stdout().is_terminal()),
+        "a terminal cannot show that format\nhint: > FILE writes it to a file"
+    );
     let mut bundle = open_for(&paths, &sql)?;
     bundle.connection_mut().authorizer(Some(read_only))?;
-    let progress = Progress::start(bundle.connection_mut(), manners::progress())?;
-    let mut out = BufWriter::new(io::stdout().lock());
+    let progress = Progress::start(bundle.watch(), manners::progress(), io::stdout().is_terminal());
+    let mut out = BufWriter::new(io::stdout());
     print(bundle.connection(), &sql, &params, arguments.format, &progress, &mut out)?;
     out.flush()?;
-    progress.clear();
+    drop(progress);
     let damaged = warn_of_damage(&bundle);
     let whole = bundle.problems().is_empty() && !damaged;
     Ok(if whole { Outcome::NothingFound } else { Outcome::Failed })
@@ -71,7 +76,12 @@ fn question(arguments: &QueryArguments) -> Result<(Vec<PathBuf>, String)> {
     Ok((bundle.iter().map(Into::into).collect(), sql))
 }
 
-fn read_sql(from: impl Read) -> Result<String> {
+/// Reads SQL, if it is not absurdly long.
+///
+/// # Errors
+///
+/// If it is, or is no text.
+pub(crate) fn read_sql(from: impl Read) -> Result<String> {
     let mut text = String::new();
     from.take(MOST_SQL_BYTES + 1).read_to_string(&mut text)?;
     ensure!(text.len() as u64 <= MOST_SQL_BYTES, "it is longer than {MOST_SQL_BYTES} bytes");
@@ -81,8 +91,10 @@ fn read_sql(from: impl Read) -> Result<String> {
 /// A value that a question names.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Param {
-    name: String,
-    value: SqlValue,
+    /// Its name, without the `:` before it.
+    pub(crate) name: String,
+    /// What stands for it.
+    pub(crate) value: SqlValue,
 }
 
 impl Param {
@@ -112,15 +124,23 @@ impl Param {
 }
 
 /// Runs all statements and prints their rows, an empty line between.
+///
+/// # Errors
+///
+/// If a statement is wrong or would change something, or cannot be printed.
 pub(crate) fn print(
     connection: &Connection,
     sql: &str,
     params: &[Param],
     format: Format,
     progress: &Progress,
-    out: &mut impl Write,
+    out: &mut (impl Write + Send),
 ) -> Result<()> {
     let statements = text::statements(sql);
+    ensure!(
+        !format.is_file() || statements.len() == 1,
+        "that format holds the answer of one statement\nhint: write one SELECT"
+    );
     ensure!(!statements.is_empty(), "the SQL is no question\nhint: write one SELECT");
     for (nth, range) in statements.into_iter().enumerate() {
         let mut statement = prepare(connection, sql, range)?;
@@ -151,12 +171,13 @@ fn bind(statement: &mut Statement<'_>, params: &[Param]) -> Result<()> {
 }
 
 /// Lets a statement read, and look at how tables are made; nothing else.
-fn read_only(context: AuthContext<'_>) -> Authorization {
+pub(crate) fn read_only(context: AuthContext<'_>) -> Authorization {
     let is_look = |pragma: &str| {
         ["table_info", "table_xinfo", "table_list", "function_list", "database_list"]
             .contains(&pragma.to_ascii_lowercase().as_str())
     };
     match context.action {
+        AuthAction::Function { function_name: "load_extension" } => Authorization::Deny,
         AuthAction::Select
         | AuthAction::Read { .. }
         | AuthAction::Function { .. }
@@ -168,7 +189,12 @@ fn read_only(context: AuthContext<'_>) -> Authorization {
     }
 }
 
-fn prepare<'a>(
+/// Prepares the statement that is at `range`.
+///
+/// # Errors
+///
+/// If it is wrong, with its place; or if it would change something.
+pub(crate) fn prepare<'a>(
     connection: &'a Connection,
     sql: &str,
     range: std::ops::Range<usize>,
@@ -241,6 +267,7 @@ mod tests {
     fn rows_in_every_format() {
         let all = <Format as clap::ValueEnum>::value_variants()
             .iter()
+            .filter(|format| !format.is_file())
             .map(|format| ask("SELECT * FROM t", *format).expect("rows"))
             .collect::<Vec<_>>()
             .join("\n");

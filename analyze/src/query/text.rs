@@ -24,6 +24,14 @@ pub(crate) fn statements(sql: &str) -> Vec<Range<usize>> {
     found
 }
 
+/// Whether a text that is typed line by line is whole: it ends with `;`, but for blanks
+/// and comments, or is nothing but these.
+pub(crate) fn is_whole(sql: &str) -> bool {
+    let mut ends = true;
+    let closed = scan(sql, |token, _| ends = matches!(token, Token::End));
+    closed && ends
+}
+
 enum Token {
     /// A `;` between statements.
     End,
@@ -31,8 +39,8 @@ enum Token {
     Word,
 }
 
-/// Hands over what is not within quotes and comments.
-fn scan(sql: &str, mut each: impl FnMut(Token, usize)) {
+/// Hands over what is not within quotes and comments. False if one of these has no end.
+fn scan(sql: &str, mut each: impl FnMut(Token, usize)) -> bool {
     let bytes = sql.as_bytes();
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -43,7 +51,7 @@ fn scan(sql: &str, mut each: impl FnMut(Token, usize)) {
                 continue;
             }
             b'/' if rest.starts_with(b"/*") => {
-                let Some(end) = find(&rest[2..], b"*/") else { return };
+                let Some(end) = find(&rest[2..], b"*/") else { return false };
                 at += end + 4;
                 continue;
             }
@@ -62,11 +70,12 @@ fn scan(sql: &str, mut each: impl FnMut(Token, usize)) {
         if let Some(quote) = end {
             each(Token::Word, at);
             // A doubled quote ends one text and begins the next.
-            let Some(length) = find(&rest[1..], &[quote]) else { return };
+            let Some(length) = find(&rest[1..], &[quote]) else { return false };
             at += length + 1;
         }
         at += 1;
     }
+    true
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
@@ -76,6 +85,16 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_statement_is_whole_with_its_semicolon() {
+        for sql in ["", "SELECT 1;", "SELECT 1; -- done", "-- a word", "/* ; */", "SELECT ';';\n"] {
+            assert!(is_whole(sql), "{sql}");
+        }
+        for sql in ["SELECT 1", "SELECT 1; SELECT", "SELECT ';", "SELECT 1; /*", "-- ;\nSELECT"] {
+            assert!(!is_whole(sql), "{sql}");
+        }
+    }
 
     #[test]
     fn statements_end_where_sqlite_ends_them() {

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 use serde_json::Value;
 
 use super::gather::{self, GatheredChunk, GatheredRun};
+use super::watch::Watch;
 use crate::batch::StreamKind;
 use crate::codec::Declared;
 use crate::{Error, Result};
@@ -98,6 +99,7 @@ pub(crate) struct Catalogue {
     /// Every chunk as its file has it, by id: those too that are no use.
     pub(crate) gathered: Vec<(i64, GatheredChunk)>,
     damage: Mutex<Vec<Damage>>,
+    pub(crate) watch: Watch,
 }
 
 impl Catalogue {
@@ -208,27 +210,32 @@ impl Catalogue {
     }
 }
 
+/// There may be a million, so what they share they hold together.
 fn load_batches(connection: &Connection) -> rusqlite::Result<HashMap<i64, BatchMeta>> {
     let mut statement = connection.prepare(
-        "SELECT batch.id, batch.session_id, session.boot_id, node.name, batch.collector
-         FROM raw_batch AS batch
-         JOIN raw_session AS session ON session.id = batch.session_id
-         JOIN raw_node AS node ON node.id = session.node_id",
+        "SELECT session.id, session.boot_id, node.name
+         FROM raw_session AS session JOIN raw_node AS node ON node.id = session.node_id",
     )?;
-    let text = |row: &rusqlite::Row<'_>, at| {
-        Ok::<_, rusqlite::Error>(Arc::from(row.get::<_, String>(at)?))
-    };
-    statement
-        .query_map([], |row| {
-            let batch = BatchMeta {
-                session_id: row.get(1)?,
-                boot_id: text(row, 2)?,
-                node: text(row, 3)?,
-                collector: text(row, 4)?,
-            };
-            Ok((row.get(0)?, batch))
-        })?
-        .collect()
+    let text = |row: &Row<'_>, at| row.get::<_, String>(at).map(Arc::<str>::from);
+    let origin = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, (text(row, 1)?, text(row, 2)?)));
+    let origins = statement.query_map([], origin)?;
+    let origins: HashMap<i64, (Arc<str>, Arc<str>)> = origins.collect::<rusqlite::Result<_>>()?;
+    let mut collectors = HashMap::<String, Arc<str>>::new();
+    let mut batches = HashMap::new();
+    let mut statement = connection.prepare("SELECT id, session_id, collector FROM raw_batch")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let session_id = row.get(1)?;
+        let Some((boot_id, node)) = origins.get(&session_id) else { continue };
+        let name = row.get_ref(2)?.as_str()?;
+        let collector = match collectors.get(name) {
+            Some(known) => known,
+            None => collectors.entry(name.to_owned()).or_insert_with(|| Arc::from(name)),
+        };
+        let (boot_id, node, collector) = (boot_id.clone(), node.clone(), collector.clone());
+        batches.insert(row.get(0)?, BatchMeta { session_id, boot_id, node, collector });
+    }
+    Ok(batches)
 }
 
 /// Rows of all runs of a chunk, and the runs that count.

@@ -6,11 +6,12 @@
 //! ended later. A file is taken whole or not at all.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
+use super::Problem;
 use crate::{Error, Result, file, schema};
 
 /// A run of a chunk, as its file has it.
@@ -44,13 +45,102 @@ pub(crate) struct GatheredChunk {
 /// All chunks of a bundle by their ids.
 pub(crate) type Chunks = HashMap<i64, GatheredChunk>;
 
+/// All of some files in one.
+pub(crate) struct United {
+    /// The database of their small rows.
+    pub(crate) connection: Connection,
+    pub(crate) chunks: Chunks,
+    /// Files that are part of it.
+    pub(crate) files: Vec<PathBuf>,
+    /// Files that are not, and why.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Whether what was taken of a file can be given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Undo {
+    /// No: the first file that turns out damaged spoils everything.
+    Nothing,
+    /// Yes, of the last file. SQLite copies each page that the file changes, and rows
+    /// lie by ids that are as good as random, so each file changes most of the pages.
+    File,
+}
+
+/// Unites files: of the tables of rows that batches hold, `tables`.
+///
+/// # Errors
+///
+/// If there is no memory for it. A file that cannot be used is a [`Problem`].
+pub(crate) fn unite(candidates: &[PathBuf], tables: &[&str]) -> Result<United> {
+    // Damaged files are rare, and to begin again is less than to take care with all.
+    attempt(candidates, tables, Undo::Nothing).or_else(|_| attempt(candidates, tables, Undo::File))
+}
+
+/// One try, which ends at a damaged file if nothing can be undone.
+fn attempt(candidates: &[PathBuf], tables: &[&str], undo: Undo) -> Result<United> {
+    let connection = super::new_memory()?;
+    let doing = || Error::sqlite("uniting the rows of files");
+    let run = |sql: &str| connection.execute_batch(sql).map_err(doing());
+    if undo == Undo::Nothing {
+        run("PRAGMA journal_mode = OFF")?;
+    }
+    // An index costs a fraction once everything is there.
+    let sql = "SELECT group_concat(sql, ';') FROM sqlite_schema WHERE type = 'index' AND sql <> ''";
+    let indexes: String = connection.query_row(sql, [], |row| row.get(0)).map_err(doing())?;
+    let sql = "SELECT group_concat('DROP INDEX ' || name, ';') FROM sqlite_schema
+               WHERE type = 'index' AND sql <> ''";
+    let drop: String = connection.query_row(sql, [], |row| row.get(0)).map_err(doing())?;
+    run(&drop)?;
+    // One end of all files: an end costs as much as all pages that are there.
+    run("BEGIN")?;
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    let mut gather = Gather::new(&connection, tables);
+    for path in candidates {
+        let error = match (file::Reader::open(path), undo) {
+            (Err(error), _) => Some(error),
+            (Ok(reader), Undo::Nothing) => {
+                gather.add(&reader, files.len()).map_err(damaged(path))?;
+                None
+            }
+            (Ok(reader), Undo::File) => {
+                run("SAVEPOINT file")?;
+                let added = gather.add(&reader, files.len());
+                if added.is_err() {
+                    run("ROLLBACK TO file")?;
+                }
+                run("RELEASE file")?;
+                added.map_err(damaged(path)).err()
+            }
+        };
+        match error {
+            None => files.push(path.clone()),
+            Some(error) => problems.push(Problem { path: path.clone(), error }),
+        }
+    }
+    let chunks = gather.chunks;
+    for table in schema::BATCH_TABLES.iter().filter(|table| !tables.contains(table)) {
+        run(&format!("DROP TABLE {table}"))?;
+    }
+    run("COMMIT")?;
+    run(&indexes)?;
+    run("PRAGMA journal_mode = MEMORY")?;
+    Ok(United { connection, chunks, files, problems })
+}
+
+fn damaged(path: &Path) -> impl FnOnce(String) -> Error {
+    let path = path.to_owned();
+    |reason| Error::Damaged { path, reason }
+}
+
 /// What is known of the files that were added so far.
-pub(crate) struct Gather<'a> {
+struct Gather<'a> {
     connection: &'a Connection,
+    /// Tables of rows of batches that are united.
+    tables: &'a [&'a str],
     sessions: HashSet<i64>,
     /// When each batch ended.
     batches: HashMap<i64, i64>,
-    pub(crate) chunks: Chunks,
+    chunks: Chunks,
 }
 
 /// A step, and what is wrong with the file if it fails.
@@ -58,32 +148,24 @@ type Step<T = ()> = std::result::Result<T, String>;
 
 impl<'a> Gather<'a> {
     /// Nothing yet. Rows go to `connection`, which has our tables.
-    pub(crate) fn new(connection: &'a Connection) -> Self {
+    fn new(connection: &'a Connection, tables: &'a [&'a str]) -> Self {
         Self {
             connection,
+            tables,
             sessions: HashSet::new(),
             batches: HashMap::new(),
             chunks: Chunks::new(),
         }
     }
 
-    /// Adds all of a file, which becomes number `number` of the bundle, or nothing
-    /// of it.
+    /// Adds all of a file, which becomes number `number` of the bundle. What is not in
+    /// SQLite's hands is added whole or not at all.
     ///
     /// # Errors
     ///
-    /// If it cannot be used, and why.
-    pub(crate) fn add(&mut self, path: &Path, number: usize) -> Result<()> {
-        let reader = file::Reader::open(path)?;
-        let doing = || Error::sqlite("uniting the rows of files");
-        let run = |sql| self.connection.execute_batch(sql).map_err(doing());
-        run("SAVEPOINT file")?;
-        let found = Found::read(self, &reader, number);
-        if found.is_err() {
-            run("ROLLBACK TO file")?;
-        }
-        run("RELEASE file")?;
-        let found = found.map_err(|reason| Error::Damaged { path: path.to_owned(), reason })?;
+    /// If it is damaged, and how.
+    fn add(&mut self, reader: &file::Reader, number: usize) -> Step {
+        let found = Found::read(self, reader, number)?;
         self.sessions.extend(found.sessions);
         self.batches.extend(found.taken);
         for id in found.given_up {
@@ -176,7 +258,7 @@ impl Found {
             gather.run("INSERT INTO raw_batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         })?;
         self.leave_out(gather, &replaced);
-        for table in schema::BATCH_TABLES {
+        for table in gather.tables {
             let mut sql = String::new();
             reader.for_each(table, &mut |row| {
                 if *table == "raw_issue" {
@@ -277,7 +359,7 @@ impl Found {
 /// Removes the rows of a batch that gives way.
 fn remove_rows(gather: &Gather<'_>, batch_id: i64) -> Step {
     let id = [ValueRef::Integer(batch_id)];
-    for table in schema::BATCH_TABLES {
+    for table in gather.tables {
         gather.run(&format!("DELETE FROM {table} WHERE batch_id = ?"), &id)?;
     }
     gather.run("DELETE FROM raw_batch WHERE id = ?", &id)

@@ -9,6 +9,7 @@
 pub(crate) mod union;
 mod gather;
 mod catalogue;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use rusqlite::types::ValueRef;
 
 pub use catalogue::Damage;
 pub(crate) use catalogue::{Catalogue, ChunkMeta, RunMeta, StreamMeta};
+pub use watch::Watch;
 
 use crate::{Error, Result, file, schema, time, vtab};
 
@@ -62,21 +64,22 @@ impl Bundle {
     /// If a path does not exist or names no database at all. A file that is
     /// there but cannot be used is a [`Problem`] instead.
     pub fn open(paths: &[PathBuf]) -> Result<Self> {
+        Self::open_for(paths, |_| true)
+    }
+
+    /// The same in less time for who asks little: of the tables of rows that batches
+    /// hold, those that `asks` denies are left out. There is no such table then, and
+    /// nothing can be concluded from one without rows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bundle::open`].
+    pub fn open_for(paths: &[PathBuf], asks: impl Fn(&str) -> bool) -> Result<Self> {
         let candidates = file::find(paths)?;
-        let connection = new_memory()?;
-        let (mut files, mut problems) = (Vec::new(), Vec::new());
-        let mut gather = gather::Gather::new(&connection);
-        // One end of all files: an end costs as much as all pages that are there.
-        let doing = || Error::sqlite("uniting the rows of files");
-        let transaction = connection.unchecked_transaction().map_err(doing())?;
-        for path in candidates {
-            match gather.add(&path, files.len()) {
-                Ok(()) => files.push(path),
-                Err(error) => problems.push(Problem { path, error }),
-            }
-        }
-        transaction.commit().map_err(doing())?;
-        let chunks = gather.chunks;
+        let tables: Vec<&str> =
+            schema::BATCH_TABLES.iter().copied().filter(|table| asks(table)).collect();
+        let gather::United { connection, chunks, files, problems } =
+            gather::unite(&candidates, &tables)?;
         let catalogue = Arc::new(Catalogue::load(&connection, &files, chunks)?);
         vtab::register(&connection, &catalogue)
             .map_err(Error::sqlite("registering the virtual tables"))?;
@@ -105,6 +108,12 @@ impl Bundle {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// How much is read, and the way to end a question from another thread.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        self.catalogue.watch.clone()
     }
 
     /// Chunks that queries so far could not decode. Their rows are missing from

@@ -37,6 +37,13 @@ pub(crate) trait ListTable: 'static {
         filter: &Filter,
     ) -> impl Iterator<Item = Self::Row> + 'static;
 
+    /// Number of a row, which is the `nth` of its scan: the same in every scan, as SQLite
+    /// tells by it whether two conditions joined by OR found the same row. Tables that
+    /// push nothing have one scan.
+    fn rowid(_: &Self::Row, nth: i64) -> i64 {
+        nth
+    }
+
     /// Gives column number `column` of a row to SQLite.
     fn column(
         catalogue: &Catalogue,
@@ -160,6 +167,6 @@ unsafe impl<T: ListTable> VTabCursor for Cursor<T> {
     }
 
     fn rowid(&self) -> Result<i64> {
-        Ok(self.number)
+        Ok(self.row.as_ref().map_or(0, |row| T::rowid(row, self.number)))
     }
 }

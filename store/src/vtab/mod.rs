@@ -53,6 +53,8 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+pub use pattern::compile;
+
 use crate::bundle::Catalogue;
 
 /// Makes the virtual tables known to a connection.

@@ -90,8 +90,12 @@ fn is_plain(pattern: &[u8], any: u8, special: &[u8]) -> bool {
         && literal.iter().all(|byte| byte.is_ascii() && *byte != 0 && !special.contains(byte))
 }
 
-/// A regular expression, of bounded size.
-pub(crate) fn compile(pattern: &[u8]) -> Result<Regex, String> {
+/// A regular expression, with a bound on the memory that it takes.
+///
+/// # Errors
+///
+/// If it is none, or would take more.
+pub fn compile(pattern: &[u8]) -> Result<Regex, String> {
     let pattern = std::str::from_utf8(pattern)
         .map_err(|_| "the regular expression is not UTF-8".to_owned())?;
     RegexBuilder::new(pattern)

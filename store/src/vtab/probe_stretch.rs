@@ -6,6 +6,7 @@
 //! and after it, so that a query need not look for it.
 
 use std::ffi::{CStr, c_int};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use rusqlite::Result;
@@ -68,6 +69,13 @@ impl ListTable for ProbeStretch {
 
     fn rows(catalogue: &Arc<Catalogue>, filter: &Filter) -> impl Iterator<Item = Row> + 'static {
         Stretches::new(catalogue, filter)
+    }
+
+    fn rowid(row: &Row, _: i64) -> i64 {
+        let first = row.start.stretch().first;
+        let mut hasher = DefaultHasher::new();
+        (row.stream, row.session_id, first.mono_ns, first.seq).hash(&mut hasher);
+        hasher.finish() as i64
     }
 
     fn column(

@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::order::Slice;
 use super::plan::Filter;
-use crate::bundle::{Catalogue, ChunkMeta, RunMeta};
+use crate::bundle::{Catalogue, ChunkMeta, RunMeta, Watch};
 use crate::codec::filter;
 use crate::{Error, Result, file};
 
@@ -105,10 +105,10 @@ impl Task<'_> {
     /// Bytes of the chunk.
     pub(crate) fn data(&mut self) -> Result<Vec<u8>> {
         let id = self.meta().id;
-        self.reader()?
-            .chunk(id)
-            .map_err(Error::Chunk)?
-            .ok_or_else(|| Error::Chunk("its row is gone from the file".to_owned()))
+        let data = self.reader()?.chunk(id).map_err(Error::Chunk)?;
+        let data = data.ok_or_else(|| Error::Chunk("its row is gone from the file".to_owned()))?;
+        self.catalogue.watch.add_read(data.len());
+        Ok(data)
     }
 
     /// Bytes of the chunk's skip filter, if it has one that can be used.
@@ -143,6 +143,7 @@ pub(crate) type Open<C> = fn(&mut Task<'_>) -> Result<Opened<C>>;
 /// Chunks that were read, one after another.
 #[derive(Debug)]
 pub(crate) struct Scan<C> {
+    watch: Watch,
     desk: Arc<Desk>,
     results: Receiver<(usize, Option<Done<C>>)>,
     /// Chunks that came before their turn.
@@ -219,7 +220,7 @@ impl<C: Send + 'static> Scan<C> {
             let (catalogue, request) = (catalogue.clone(), request.clone());
             std::thread::spawn(move || work(&catalogue, &desk, &request, open, &sender));
         }
-        Self { desk, results, early: HashMap::new(), taken: 0 }
+        Self { watch: catalogue.watch.clone(), desk, results, early: HashMap::new(), taken: 0 }
     }
 
     /// How many chunks were read so far, or could not be.
@@ -227,9 +228,10 @@ impl<C: Send + 'static> Scan<C> {
         self.taken
     }
 
-    /// The next chunk that could be read, `None` after the last.
+    /// The next chunk that could be read, `None` after the last, or once the question is
+    /// given up.
     pub(crate) fn next(&mut self) -> Option<Done<C>> {
-        while self.taken < self.desk.jobs.len() {
+        while self.taken < self.desk.jobs.len() && !self.watch.is_over() {
             let done = match self.early.remove(&self.taken) {
                 Some(done) => done,
                 None => match self.results.recv() {

@@ -276,6 +276,15 @@ impl<C: Send + 'static> Plain<C> {
 }
 
 impl<T: ChunkTable> Cursor<T> {
+    /// An error if the question is given up: its rows may have ended too early.
+    fn go_on(&self) -> Result<()> {
+        if self.catalogue.watch.is_over() {
+            let code = ffi::Error::new(ffi::SQLITE_INTERRUPT);
+            return Err(Error::SqliteFailure(code, Some("interrupted".to_owned())));
+        }
+        Ok(())
+    }
+
     /// The chunk of the current row, and which of its rows it is.
     fn current(&self) -> Option<(&Done<T::Chunk>, usize)> {
         match &self.rows {
@@ -308,7 +317,7 @@ unsafe impl<T: ChunkTable> VTabCursor for Cursor<T> {
             let mut ordered = Ordered::start(&self.catalogue, jobs, wanted, T::open, order.ranks);
             ordered.next();
             self.rows = Rows::Ordered(Box::new(ordered));
-            return Ok(());
+            return self.go_on();
         }
         let request =
             Arc::new(Request { filter, columns, shows_text: AtomicBool::new(false), slice: None });
@@ -317,7 +326,7 @@ unsafe impl<T: ChunkTable> VTabCursor for Cursor<T> {
         first.settle();
         self.rows = Rows::Plain(first);
         self.request = Some(request);
-        Ok(())
+        self.go_on()
     }
 
     fn next(&mut self) -> Result<()> {
@@ -331,7 +340,7 @@ unsafe impl<T: ChunkTable> VTabCursor for Cursor<T> {
                 ordered.next();
             }
         }
-        Ok(())
+        self.go_on()
     }
 
     fn eof(&self) -> bool {

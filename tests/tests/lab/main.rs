@@ -11,7 +11,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use periscope_tests::lab::{GATEWAY, Lab};
+use periscope_tests::lab::{GATEWAY, Lab, TARGETS};
 use periscope_tests::programs;
 use serde_json::Value;
 
@@ -47,18 +47,10 @@ spec:
 
 static LAB: LazyLock<Mutex<Lab>> = LazyLock::new(|| {
     let lab = Lab::find().expect("the lab's scripts");
-    let deadline = Instant::now() + Duration::from_mins(3);
-    // A cluster that has just come up is short of nodes and service accounts.
-    while lab.nodes().expect("nodes").len() < 3
-        || lab.kubectl(&["get", "serviceaccount", "default", "-n", "kube-system"]).is_err()
-    {
-        assert!(Instant::now() < deadline, "the cluster does not come up");
-        sleep(Duration::from_secs(1));
-    }
+    lab.wait_until_up(3).expect("a cluster");
     let node = lab.nodes().expect("nodes")[0].clone();
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    fs::write(file.path(), PODS.replace("NODE", &node)).expect("written");
-    lab.kubectl(&["apply", "-f", &file.path().display().to_string()]).expect("pods");
+    lab.apply(&PODS.replace("NODE", &node)).expect("pods");
+    let deadline = Instant::now() + Duration::from_mins(3);
     let folder = lab.var_log(&node).join("pods");
     // Rotated logs, a container that ended, and one that has said all it will.
     // The last of it may be in a file that was rotated after it.
@@ -96,19 +88,15 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 fn configuration(lab: &Lab) -> String {
     let folder = lab.folder().display();
-    let targets = [
-        ("internet", "internet", "https://internet.lab.internal/".to_owned()),
-        ("mcr", "mcr", "https://mcr.lab.internal/v2/".to_owned()),
-        ("acr", "acr", "https://registry.azurecr.lab.internal/v2/".to_owned()),
-        ("api-server", "api-server", format!("https://{GATEWAY}:6443/readyz")),
-    ];
-    let table = |(name, kind, url): (&str, &str, String)| {
+    let api_server = format!("https://{GATEWAY}:6443/readyz");
+    let targets = TARGETS.into_iter().chain([("api-server", api_server.as_str())]);
+    let table = |(kind, url): (&str, &str)| {
         format!(
-            "[[probe]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\n\
+            "[[probe]]\nname = \"{kind}\"\nkind = \"{kind}\"\nurl = \"{url}\"\n\
              ca_file = \"{folder}/pki/ca.crt\"\ninterval = \"{INTERVAL_S}s\"\ntimeout = \"1s\"\n"
         )
     };
-    let tables: Vec<String> = targets.into_iter().map(table).collect();
+    let tables: Vec<String> = targets.map(table).collect();
     format!("kubeconfig = \"{folder}/admin.conf\"\n{}", tables.join(""))
 }
 

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use periscope_tests::lab::{GATEWAY, Lab};
+use periscope_tests::lab::{GATEWAY, Lab, TARGETS};
 use periscope_tests::secrets::SECRETS;
 
 use super::CHATTER;
@@ -73,16 +73,15 @@ pub(crate) fn teller(node: &str, at: usize) -> String {
 pub(crate) fn settings(lab: &Lab, run: &str) -> String {
     let ca = lab.folder().join("pki/ca.crt").display().to_string();
     let mut toml = String::new();
-    for (name, kind, url) in [
-        ("internet", "internet", "https://internet.lab.internal/".to_owned()),
-        ("mcr", "mcr", "https://mcr.lab.internal/v2/".to_owned()),
-        ("acr", "acr", "https://registry.azurecr.lab.internal/v2/".to_owned()),
+    let own = [
         ("api-server", "api-server", format!("https://{GATEWAY}:6443/readyz")),
         ("api-server-tls", "custom", format!("tls://{GATEWAY}:6443")),
         ("api-server-tcp", "custom", format!("tcp://{GATEWAY}:6443")),
         ("https", "custom", format!("tls://{GATEWAY}:443")),
         ("dns", "custom", format!("tcp://{GATEWAY}:53")),
-    ] {
+    ];
+    let services = TARGETS.map(|(kind, url)| (kind, kind, url.to_owned()));
+    for (name, kind, url) in services.into_iter().chain(own) {
         let _ = write!(
             toml,
             "[[probe]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\n\

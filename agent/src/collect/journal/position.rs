@@ -5,8 +5,8 @@
 //! have over all files tell what was removed before it could be read.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 
+use data_encoding::HEXLOWER;
 use periscope_store::batch::{Batch, Issue, IssueKind};
 use periscope_store::positions::Positions;
 use serde::{Deserialize, Serialize};
@@ -68,15 +68,16 @@ impl Cursor {
 
     /// Begins a poll of these files; notes what was removed since the last one.
     pub(super) fn begin(&mut self, files: &[&Header], batch: &mut Batch) {
-        self.listed = files.iter().map(|header| hex(&header.file_id)).collect();
+        self.listed = files.iter().map(|header| HEXLOWER.encode(&header.file_id)).collect();
         let mut read: HashMap<&str, u64> = HashMap::new();
         for position in self.files.values() {
             let seqnum = read.entry(&position.seqnum_id).or_default();
             *seqnum = position.seqnum.max(*seqnum);
         }
         for (seqnum_id, last_read) in read {
-            let is_of = |header: &&&Header| hex(&header.seqnum_id) == seqnum_id;
-            let is_known = |header: &&Header| self.files.contains_key(&hex(&header.file_id));
+            let is_of = |header: &&&Header| HEXLOWER.encode(&header.seqnum_id) == seqnum_id;
+            let is_known =
+                |header: &&Header| self.files.contains_key(&HEXLOWER.encode(&header.file_id));
             // As long as a file is there that was read, so is all that came after.
             if last_read == 0 || files.iter().filter(is_of).any(is_known) {
                 continue;
@@ -105,11 +106,11 @@ impl Cursor {
         since_us: u64,
         since: impl FnOnce() -> u64,
     ) -> (Position, bool) {
-        let id = hex(&header.file_id);
+        let id = HEXLOWER.encode(&header.file_id);
         if let Some(position) = self.files.get(&id) {
             return (position.clone(), false);
         }
-        let seqnum_id = hex(&header.seqnum_id);
+        let seqnum_id = HEXLOWER.encode(&header.seqnum_id);
         let goes_on = self.files.values().any(|position| {
             position.seqnum_id == seqnum_id && position.seqnum < header.first_seqnum
         });
@@ -127,7 +128,7 @@ impl Cursor {
         if position.next >= header.entry_count {
             position.seqnum = header.last_seqnum;
         }
-        let id = hex(&header.file_id);
+        let id = HEXLOWER.encode(&header.file_id);
         if self.files.get(&id) != Some(&position) {
             match serde_json::to_string(&position) {
                 Ok(value) => batch.set_position(&id, Some(value)),
@@ -160,12 +161,4 @@ impl Cursor {
             stays
         });
     }
-}
-
-fn hex(id: &[u8; 16]) -> String {
-    id.iter().fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
