@@ -125,10 +125,13 @@ impl Desk {
 
     fn make(&self, name: String) -> Result<(), String> {
         let text = name.replace('\'', "''");
-        self.api.run(
-            self.db,
-            &format!("CREATE VIRTUAL TABLE temp.{} USING periscope('{text}')", quoted(&name)),
-        )?;
+        let sql = format!("CREATE VIRTUAL TABLE temp.{} USING periscope('{text}')", quoted(&name));
+        self.api.run(self.db, &sql).map_err(|error| {
+            format!(
+                "{error}\nhint: the tables of a bundle are in the schema temp, which must have \
+                 none of their names: DROP TABLE temp.{name}"
+            )
+        })?;
         self.made.borrow_mut().push(name);
         Ok(())
     }
