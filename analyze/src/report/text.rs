@@ -1,5 +1,6 @@
 //! The report as text, sized to the terminal.
 
+use std::cmp::Reverse;
 use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, Table};
@@ -91,7 +92,7 @@ fn write_gap(gap: &Gap, width: usize, out: &mut impl Write) -> io::Result<()> {
         n => format!("{n} nodes ({}, …)", gap.node),
     };
     let text = printable(&format!("on {nodes}: {}", gap.reason));
-    write_wrapped(out, &format!("  {} {} ", gap.outcome, gap.collector), &text, width)
+    write_hinted(out, &format!("  {} {} ", gap.outcome, gap.collector), &text, width)
 }
 
 fn write_connections(report: &Report, out: &mut impl Write) -> io::Result<()> {
@@ -217,24 +218,70 @@ pub(super) fn evidence(finding: &Finding) -> Vec<String> {
 
 /// What is healthy, what nobody looked at, and what could not be asked.
 fn write_rest(report: &Report, width: usize, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "\nNO FINDINGS (healthy), NOT KNOWN (blind), NOT ASKED (error)\n")?;
+    let answers = || report.diagnostics.iter().map(|(_, answer)| answer);
+    let mut well: Vec<(usize, Vec<&str>)> = Vec::new();
+    for answer in answers() {
+        match (healthy(answer), &answer.diagnostic) {
+            (0, _) => {}
+            (count, id) => add(&mut well, count, id),
+        }
+    }
+    well.sort_by_key(|(count, _)| Reverse(*count));
+    writeln!(out, "\nNO FINDINGS (healthy)\n")?;
+    for (count, ids) in &well {
+        let head = format!("  on {}: ", plural(*count as i64, "node"));
+        write_wrapped(out, &head, &ids.join(", "), width)?;
+    }
+    if well.is_empty() {
+        writeln!(out, "  nothing is known to be healthy")?;
+    }
+
+    // Most of what is not known has few reasons.
+    let mut unknown: Vec<((&str, Vec<&str>), Vec<&str>)> = Vec::new();
+    for answer in answers() {
+        for key in blind(answer) {
+            add(&mut unknown, key, &answer.diagnostic);
+        }
+    }
+    if !unknown.is_empty() || !report.never_reported.is_empty() {
+        writeln!(out, "\nNOT KNOWN (blind)")?;
+    }
     for missing in &report.never_reported {
         let text = format!("on {}: never reported in run {}", some(&missing.nodes), missing.run_id);
-        write_wrapped(out, "  blind   all ", &printable(&text), width)?;
+        write_hinted(out, "\n  ", &printable(&text), width)?;
+        writeln!(out, "      all diagnostics")?;
     }
-    for (diagnostic, answer) in &report.diagnostics {
-        let id = &diagnostic.id;
-        let healthy = healthy(answer);
-        if healthy > 0 {
-            writeln!(out, "  healthy {id}: {}", plural(healthy as i64, "node"))?;
-        }
-        for (reason, nodes) in blind(answer) {
-            let text = printable(&format!("on {}: {reason}", some(&nodes)));
-            write_wrapped(out, &format!("  blind   {id} "), &text, width)?;
-        }
-        if let Some(error) = &answer.error {
-            write_wrapped(out, &format!("  error   {id}: "), &printable(error), width)?;
-        }
+    for ((reason, nodes), ids) in &unknown {
+        let text = printable(&format!("on {}: {reason}", some(nodes)));
+        write_hinted(out, "\n  ", &text, width)?;
+        write_wrapped(out, "      ", &ids.join(", "), width)?;
+    }
+
+    let errors = || answers().filter_map(|answer| Some((answer, answer.error.as_deref()?)));
+    if errors().next().is_some() {
+        writeln!(out, "\nNOT ASKED (error)")?;
+    }
+    for (answer, error) in errors() {
+        let text = printable(&format!("{}: {error}", answer.diagnostic));
+        write_hinted(out, "\n  ", &text, width)?;
+    }
+    Ok(())
+}
+
+/// Puts a name to those of the same key.
+fn add<'a, K: PartialEq>(groups: &mut Vec<(K, Vec<&'a str>)>, key: K, name: &'a str) {
+    match groups.iter_mut().find(|(known, _)| *known == key) {
+        Some((_, names)) => names.push(name),
+        None => groups.push((key, vec![name])),
+    }
+}
+
+/// Writes a text after a head, a hint on a line of its own.
+fn write_hinted(out: &mut impl Write, head: &str, text: &str, width: usize) -> io::Result<()> {
+    let (text, hint) = text.split_once("\nhint: ").unwrap_or((text, ""));
+    write_wrapped(out, head, text, width)?;
+    if !hint.is_empty() {
+        write_wrapped(out, "      hint: ", hint, width)?;
     }
     Ok(())
 }
