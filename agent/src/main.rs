@@ -29,7 +29,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use periscope_analyze::manual;
 
 use config::{Config, Flags, RunFlags};
 use run::Run;
@@ -63,6 +64,9 @@ enum Command {
     ///
     /// Exit status: 0 all was collected, 1 some of it (the summary says what),
     /// 2 nothing could be written.
+    #[command(after_help = "Examples:\n  \
+        periscope-agent collect --host-root / --output bundle --probe-for 60s\n  \
+        periscope-agent collect --config agent.toml --print-config")]
     Collect {
         #[command(flatten)]
         flags: Box<Flags>,
@@ -74,6 +78,9 @@ enum Command {
     ///
     /// SIGTERM seals and exports what there is; what is not done by then goes on at
     /// the next start. Exit status: 0 it was asked to end, 2 it could not begin.
+    #[command(after_help = "Examples:\n  \
+        periscope-agent run --host-root / --output /var/lib/periscope --export-dir /share\n  \
+        periscope-agent run --config agent.toml --print-config")]
     Run {
         #[command(flatten)]
         flags: Box<Flags>,
@@ -86,6 +93,20 @@ enum Command {
     /// Enter a folder as root and become one of the node's programs
     #[command(name = host::EXEC_IN_ROOT, hide = true)]
     ExecInRoot { root: PathBuf, program: String },
+    /// Print what a shell needs to complete these commands
+    #[command(hide = true)]
+    Completions {
+        /// The shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: manual::Shell,
+    },
+    /// Print the page of the manual, or write the pages of all commands to a folder
+    #[command(hide = true)]
+    Man {
+        /// Folder to write to; made if it is not there
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
     /// Say what a sealed file says
     #[command(name = digest::DIGEST, hide = true)]
     Digest { file: PathBuf },
@@ -123,6 +144,16 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::ExecInRoot { root, program } => {
             host::exec_in_root(&root, &program)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            manual::completions(&mut Cli::command(), shell)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { folder } => {
+            for path in manual::man(Cli::command(), folder.as_deref())? {
+                writeln!(std::io::stderr().lock(), "wrote {}", path.display())?;
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Digest { file } => {

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::describe::{DescribeArguments, GetArguments};
 use crate::diagnose::parse::Severity;
+use crate::diff::DiffArguments;
 use crate::extract::ExtractArguments;
 use crate::logs::LogsArguments;
+use crate::manners::Manners;
+use crate::manual::Shell;
 use crate::query::Format;
 use crate::report::When;
 use crate::shell::ShellArguments;
@@ -22,7 +25,8 @@ use crate::shell::ShellArguments;
     version,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Exit status: 0 nothing found, 1 findings (see --fail-on), 2 could not do all of it.\n\n\
+    after_help = "Exit status: 0 nothing found, 1 findings (report, see --fail-on) or differences (diff), \
+                  2 could not do all of it; only 2 and 0 for other commands.\n\n\
                   Examples:\n  \
                   periscope-analyze bundle/\n  \
                   periscope-analyze report bundle/ --format html -o report.html\n  \
@@ -35,9 +39,26 @@ pub(crate) struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     report: ReportArguments,
+    #[command(flatten)]
+    pub(crate) manners: Manners,
 }
 
 impl Cli {
+    /// That the name of a command is not taken for a bundle, as it is behind an option.
+    ///
+    /// # Errors
+    ///
+    /// If it is.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let first = self.report.bundle.first().filter(|path| !path.exists());
+        let name = first.and_then(|path| path.to_str()).unwrap_or_default();
+        anyhow::ensure!(
+            self.command.is_some() || Self::command().find_subcommand(name).is_none(),
+            "there is no bundle {name}\nhint: options stand behind the command: periscope-analyze {name} …"
+        );
+        Ok(())
+    }
+
     /// The command; a report if none was named.
     pub(crate) fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Report(self.report))
@@ -62,13 +83,43 @@ pub(crate) enum Command {
     Shell(ShellArguments),
     /// Write logs, objects, rules and settings as plain files
     Extract(ExtractArguments),
+    /// Compare two bundles, or two nodes
+    Diff(Box<DiffArguments>),
     /// Make one database of many
     Merge(MergeArguments),
     /// List, explain, test and begin diagnostics
     Diagnostics(DiagnosticsArguments),
+    /// Print what a shell needs to complete these commands
+    #[command(after_help = "Examples:\n  \
+        periscope-analyze completions bash > ~/.local/share/bash-completion/completions/periscope-analyze\n  \
+        periscope-analyze completions zsh > \"${fpath[1]}/_periscope-analyze\"\n  \
+        periscope-analyze completions fish > ~/.config/fish/completions/periscope-analyze.fish\n  \
+        periscope-analyze completions powershell >> $PROFILE")]
+    Completions {
+        /// The shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the page of the manual, or write the pages of all commands to a folder
+    #[command(after_help = "Examples:\n  \
+        periscope-analyze man | man -l -\n  \
+        periscope-analyze man ~/.local/share/man/man1")]
+    Man {
+        /// Folder to write to; made if it is not there
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
 }
 
 #[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Exit status: 0 nothing found, 1 findings as bad as --fail-on, 2 could not do all of it.\n\n\
+    Examples:\n  \
+    periscope-analyze report bundle/\n  \
+    periscope-analyze report bundle/ --format html -o report.html\n  \
+    periscope-analyze report bundle/ --only 'dns-*' --node aks-nodepool1-0 --since 2h\n  \
+    periscope-analyze report bundle/ --format junit -o report.xml --fail-on error"
+)]
 pub(crate) struct ReportArguments {
     /// Folder with .db files, or the files; or the URL of a container with a SAS, whose
     /// files are then fetched first
@@ -200,9 +251,13 @@ pub(crate) enum ReportFormat {
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "Tables: log, probe, sample, node, collection, setting, iptables_rule, object, \
-                        pod, container, service, event, probe_outage, probe_availability, …\n  \
-                        periscope-analyze query BUNDLE \"SELECT sql FROM sqlite_schema UNION ALL \
-                        SELECT sql FROM virtual_table\" --format csv shows all, each column with a comment."
+                  pod, container, service, event, probe_outage, probe_availability, …\n  \
+                  periscope-analyze query BUNDLE \"SELECT sql FROM sqlite_schema UNION ALL \
+                  SELECT sql FROM virtual_table\" --format csv shows all, each column with a comment.\n\n\
+                  Examples:\n  \
+                  periscope-analyze query bundle/ \"SELECT node, ts, message FROM log WHERE level = 'error'\"\n  \
+                  periscope-analyze query bundle/ \"SELECT * FROM pod WHERE namespace = :ns\" -p ns=shop\n  \
+                  periscope-analyze query bundle/ -f questions.sql --format json"
 )]
 pub(crate) struct QueryArguments {
     /// Folder with .db files, or the files; then SELECT statements with ; between, or
@@ -218,12 +273,12 @@ pub(crate) struct QueryArguments {
     /// How to print rows
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
-    /// Show no progress on a terminal
-    #[arg(long)]
-    pub(crate) no_progress: bool,
 }
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    periscope-analyze merge bundle/ -o cluster.db\n  \
+    periscope-analyze merge monday.db tuesday.db -o both.db")]
 pub(crate) struct MergeArguments {
     /// Folder with .db files, or the files
     #[arg(required = true, value_name = "BUNDLE")]
@@ -234,6 +289,11 @@ pub(crate) struct MergeArguments {
 }
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    periscope-analyze diagnostics list\n  \
+    periscope-analyze diagnostics show outage-windows bundle/\n  \
+    periscope-analyze diagnostics new pods-on-old-image diagnostics\n  \
+    periscope-analyze diagnostics test diagnostics")]
 pub(crate) struct DiagnosticsArguments {
     #[command(subcommand)]
     pub(crate) action: DiagnosticsAction,
@@ -242,6 +302,7 @@ pub(crate) struct DiagnosticsArguments {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum DiagnosticsAction {
     /// List all diagnostics
+    #[command(after_help = "Examples:\n  periscope-analyze diagnostics list --format json")]
     List {
         /// How to print the list
         #[arg(long, value_enum, default_value_t = ListFormat::Table)]
@@ -252,6 +313,7 @@ pub(crate) enum DiagnosticsAction {
     /// Explain a diagnostic: what it means, what to do, and its SQL
     Show(ShowArguments),
     /// Run the cases of a folder's diagnostics: ID.toml beside each ID.sql
+    #[command(after_help = "Examples:\n  periscope-analyze diagnostics test diagnostics")]
     Test {
         /// Folder with diagnostics and their cases
         #[arg(value_name = "FOLDER")]
@@ -262,6 +324,10 @@ pub(crate) enum DiagnosticsAction {
 }
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    periscope-analyze diagnostics show dns-timeouts\n  \
+    periscope-analyze diagnostics show dns-timeouts bundle/\n  \
+    periscope-analyze diagnostics show dns-timeouts --sql > mine.sql")]
 pub(crate) struct ShowArguments {
     /// Name of the diagnostic
     #[arg(value_name = "ID")]
@@ -277,6 +343,7 @@ pub(crate) struct ShowArguments {
 }
 
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  periscope-analyze diagnostics new pods-on-old-image")]
 pub(crate) struct NewArguments {
     /// Name of the diagnostic: small letters, digits and -
     #[arg(value_name = "ID")]
@@ -297,8 +364,6 @@ pub(crate) enum ListFormat {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

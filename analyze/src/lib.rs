@@ -5,6 +5,8 @@
 //! sealed; the program `periscope-analyze` is [`main`].
 
 mod cli;
+mod manners;
+mod zone;
 
 mod fetch;
 mod expected;
@@ -13,6 +15,7 @@ mod open;
 mod describe;
 mod diagnose;
 mod extract;
+mod diff;
 mod logs;
 mod merge;
 mod query;
@@ -22,12 +25,14 @@ mod report;
 mod output;
 mod pager;
 mod prose;
+mod waiting;
 
 pub mod embed;
+pub mod manual;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
 
@@ -49,6 +54,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<output::Outcome> {
+    cli.check()?;
+    cli.manners.hold();
     match cli.into_command() {
         Command::Report(arguments) => report::run(&arguments),
         Command::Fetch(arguments) => fetch::run(&arguments),
@@ -58,7 +65,18 @@ fn run(cli: Cli) -> anyhow::Result<output::Outcome> {
         Command::Extract(arguments) => extract::run(&arguments),
         Command::Query(arguments) => query::run(&arguments),
         Command::Shell(arguments) => shell::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Diagnostics(arguments) => diagnose::command::run(&arguments),
+        Command::Completions { shell } => {
+            manual::completions(&mut Cli::command(), shell)?;
+            Ok(output::Outcome::NothingFound)
+        }
+        Command::Man { folder } => {
+            for path in manual::man(Cli::command(), folder.as_deref())? {
+                output::note(&format!("wrote {}", path.display()));
+            }
+            Ok(output::Outcome::NothingFound)
+        }
     }
 }

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 
 use crate::diagnose::views;
 use crate::output;
+use crate::waiting::Waiting;
 
 /// Opens a bundle; files that cannot be used are named on standard error.
 ///
@@ -42,7 +43,9 @@ pub(crate) fn open_bare(paths: &[PathBuf]) -> Result<Bundle> {
 }
 
 fn open_with(paths: &[PathBuf], asks: impl Fn(&str) -> bool) -> Result<Bundle> {
+    let waiting = Waiting::start("opening the bundle");
     let bundle = Bundle::open_for(paths, asks)?;
+    drop(waiting);
     for problem in bundle.problems() {
         output::warning(&format!("left out: {}", problem.error));
     }

@@ -4,32 +4,6 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
-
-/// When to use colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Color {
-    /// If standard output is a terminal and the variable `NO_COLOR` is not set
-    Auto,
-    /// Always, as for less -R
-    Always,
-    /// Never
-    Never,
-}
-
-impl Color {
-    /// Whether colours are wanted on standard output.
-    pub(crate) fn is_wanted(self) -> bool {
-        match self {
-            Self::Always => true,
-            Self::Never => false,
-            Self::Auto => {
-                let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-                !refused && io::stdout().is_terminal()
-            }
-        }
-    }
-}
 
 /// When to use a pager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -102,6 +102,17 @@ pub(crate) fn write_wrapped(
     write_indented(out, head, text, width, 4)
 }
 
+/// Columns that a text takes, colours apart.
+fn columns(text: &str) -> usize {
+    let mut is_escape = false;
+    let is_seen = |c: &char| {
+        let was_escape = is_escape;
+        is_escape = *c == '\u{1b}' || (is_escape && *c != 'm');
+        !is_escape && !was_escape
+    };
+    text.chars().filter(is_seen).count()
+}
+
 /// The same, further lines being indented by `deeper` more than the first.
 fn write_indented(
     out: &mut impl Write,
@@ -113,7 +124,7 @@ fn write_indented(
     let first = head.trim_start_matches('\n');
     let indent = first.len() - first.trim_start().len() + deeper;
     let mut line = head.to_owned();
-    let mut used = first.chars().count();
+    let mut used = columns(first);
     let mut is_empty = true;
     for word in text.split_whitespace() {
         let length = word.chars().count();

@@ -19,6 +19,7 @@ pub mod programs;
 pub mod pty;
 pub mod python;
 pub mod recording;
+pub mod recordings;
 pub mod relay;
 pub mod rootfs;
 pub mod scale;

@@ -19,6 +19,7 @@ fn bundle() -> (tempfile::TempDir, String) {
     write("etc/hostname", "node-a\n");
     write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
     write("var/log/azure/cluster-provision.log", "Sun Nov 22 12:20:00 UTC 2026 timeout of ours\n");
+    write("run/systemd/resolve/resolv.conf", "nameserver 10.1.2.3\n");
     for (at, pod) in ["coredns-1", "coredns-2"].into_iter().enumerate() {
         let mut text = String::new();
         for number in 0..LINES {
@@ -203,4 +204,56 @@ fn mistakes_of_an_analyst_end_in_hints() {
         assert!(finished.stderr.starts_with("error: "), "{arguments:?}: {finished:?}");
         assert!(finished.stderr.contains("\nhint: "), "{arguments:?}: {finished:?}");
     }
+}
+
+#[test]
+fn times_are_told_in_a_zone_and_taken_in_it() {
+    let (_folder, path) = bundle();
+    let zone = ["--time-zone", "Asia/Kolkata"];
+    let all = logs(&path, &[&["--pod", "coredns-1"][..], &zone].concat());
+    assert!(all[0].starts_with("2026-11-22T17:58:00.000+05:30 node-a "), "{}", all[0]);
+    let minute = ["--pod", "coredns-1", "--since", "2026-11-22T17:58:01"];
+    assert_eq!(logs(&path, &[&minute[..], &zone].concat()).len(), 500);
+    assert_eq!(logs(&path, &minute).len(), 0, "in UTC it is later than all lines");
+    let json = logs(&path, &[&["--tail", "1", "--output", "json"][..], &zone].concat());
+    assert!(json[0].contains("\"ts\":\"2026-11-22T12:28:05.991"), "{}", json[0]);
+
+    let report = analyze(&[&["report", &path][..], &zone].concat());
+    assert!(report.stdout.contains("\nTimes    Asia/Kolkata\n"), "{}", report.stdout);
+    assert!(report.stdout.contains("+05:30"), "{}", report.stdout);
+    let plain = analyze(&["report", &path]);
+    assert!(!plain.stdout.contains("\nTimes "), "{}", plain.stdout);
+    let json = analyze(&[&["report", &path, "--format", "json"][..], &zone].concat());
+    assert_eq!(json.stdout, analyze(&["report", &path, "--format", "json"]).stdout);
+}
+
+#[test]
+fn colours_go_to_terminals_and_to_who_asks() {
+    let (folder, path) = bundle();
+    let colored = analyze(&["report", &path, "--color", "always"]);
+    assert!(colored.stdout.contains("\u{1b}[33mwarning\u{1b}[0m on node-a"), "{colored:?}");
+    assert!(!analyze(&["report", &path]).stdout.contains('\u{1b}'));
+    let file = folder.path().join("report.txt").display().to_string();
+    analyze(&["report", &path, "--color", "always", "-o", &file]);
+    assert!(!fs::read_to_string(&file).expect("a report").contains('\u{1b}'));
+}
+
+#[test]
+fn two_files_are_compared_as_diff_does() {
+    let ((_first, a), (_second, b)) = (bundle(), bundle());
+    let same = analyze(&["diff", &a, &a]);
+    assert_eq!(same.status, Some(0), "{same:?}");
+    assert!(same.stdout.contains("FINDINGS: no difference"), "{same:?}");
+
+    let sql = "UPDATE raw_setting SET value = '10.9.9.9' WHERE name = 'nameserver'";
+    let changed = rusqlite::Connection::open(&b).and_then(|db| db.execute(sql, []));
+    assert!(changed.expect("crafted") > 0);
+    let other = analyze(&["diff", &a, &b, "--section", "setting,resolver", "--format", "json"]);
+    assert_eq!(other.status, Some(1), "{other:?}");
+    let json: serde_json::Value = serde_json::from_str(&other.stdout).expect("JSON");
+    assert_eq!(json["schema"], "periscope-diff/1");
+    assert!(other.stdout.contains("\"after\": \"10.9.9.9\""), "{other:?}");
+
+    let failed = analyze(&["diff", &a, "/nowhere"]);
+    assert_eq!(failed.status, Some(2), "{failed:?}");
 }

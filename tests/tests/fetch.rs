@@ -129,7 +129,7 @@ fn a_run_is_chosen_fetched_and_reported() {
 
     let report = shop.run(&["report", "bundle"]);
     assert!(report.stdout.contains("Never reported: node-c (run run-1)"), "{report:?}");
-    assert!(report.stdout.contains("blind   all on node-c: never reported"), "{report:?}");
+    assert!(report.stdout.contains("on node-c: never reported in run run-1"), "{report:?}");
     let json = shop.run(&["report", "bundle/run-1", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
     assert_eq!(json["never_reported"][0]["nodes"], serde_json::json!(["node-c"]));

@@ -58,7 +58,20 @@ pub(super) fn table(kind: &Kind, objects: &[Object], wide: bool, namespaces: boo
 
 fn layout(kind: &Kind) -> Layout {
     match kind.name() {
-        "Pod" => (&["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"], 2),
+        "Pod" => (
+            &[
+                "NAME",
+                "READY",
+                "STATUS",
+                "RESTARTS",
+                "AGE",
+                "IP",
+                "NODE",
+                "NOMINATED NODE",
+                "READINESS GATES",
+            ],
+            4,
+        ),
         "Service" => {
             (&["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE", "SELECTOR"], 1)
         }
@@ -129,7 +142,10 @@ fn cells(kind: &Kind, object: &Object) -> Vec<String> {
         "Pod" => {
             let state = pod::status(json, *read_ns);
             let (ip, node) = (text(&status["podIP"]), text(&spec["nodeName"]));
-            vec![name, state.ready, state.reason, state.restarts, age, ip.into(), node.into()]
+            let nominated = text(&status["nominatedNodeName"]).to_owned();
+            let mut row = vec![name, state.ready, state.reason, state.restarts, age];
+            row.extend([ip.to_owned(), node.to_owned(), nominated, readiness_gates(json)]);
+            row
         }
         "Service" => vec![
             name,
@@ -189,6 +205,20 @@ fn cells(kind: &Kind, object: &Object) -> Vec<String> {
         }
         _ => vec![name, age],
     }
+}
+
+/// How many readiness gates of a pod are met, of how many.
+fn readiness_gates(json: &Value) -> String {
+    let gates: Vec<&str> =
+        list(&json["spec"]["readinessGates"]).map(|gate| text(&gate["conditionType"])).collect();
+    if gates.is_empty() {
+        return String::new();
+    }
+    let is_met = |gate: &&&str| {
+        list(&json["status"]["conditions"])
+            .any(|condition| condition["type"] == **gate && condition["status"] == "True")
+    };
+    format!("{}/{}", gates.iter().filter(is_met).count(), gates.len())
 }
 
 fn node(json: &Value, name: String, age: String) -> Vec<String> {

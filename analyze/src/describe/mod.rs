@@ -8,6 +8,7 @@ mod columns;
 mod kind;
 mod pod;
 mod sections;
+mod volume;
 
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;

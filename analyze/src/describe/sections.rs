@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::columns::{aligned, or_none, pairs, roles};
 use super::pod::{self, list, text};
-use super::{Event, Object, age};
+use super::{Event, Object, age, volume};
+use crate::manners;
 use crate::output;
 
 /// Columns before the values of the first level.
@@ -50,7 +51,13 @@ struct Page {
 
 impl Page {
     fn line(&mut self, depth: usize, text: &str) {
-        let _ = writeln!(self.text, "{:depth$}{}", "", output::one_line(text), depth = depth * 2);
+        let _ = writeln!(
+            self.text,
+            "{:depth$}{}",
+            "",
+            manners::zoned(&output::one_line(text)),
+            depth = depth * 2
+        );
     }
 
     fn field(&mut self, name: &str, value: &str) {
@@ -60,6 +67,15 @@ impl Page {
     fn field_at(&mut self, depth: usize, name: &str, value: &str) {
         let width = VALUES.saturating_sub(depth * 2);
         self.line(depth, &format!("{:width$} {}", format!("{name}:"), or_none(value)));
+    }
+
+    /// A field that kubectl leaves blank where there is nothing.
+    fn maybe_blank(&mut self, depth: usize, name: &str, value: &str) {
+        if value.is_empty() {
+            self.line(depth, &format!("{name}:"));
+        } else {
+            self.field_at(depth, name, value);
+        }
     }
 
     /// A field that has a line for each value.
@@ -198,8 +214,14 @@ fn describe_pod(page: &mut Page, json: &Value) {
         page.field("Priority Class Name", text(&spec["priorityClassName"]));
     }
     page.field("Service Account", text(&spec["serviceAccountName"]));
-    page.field("Node", &format!("{}/{}", text(&spec["nodeName"]), text(&status["hostIP"])));
-    page.field("Start Time", text(&status["startTime"]));
+    if spec["nodeName"].is_string() {
+        page.field("Node", &format!("{}/{}", text(&spec["nodeName"]), text(&status["hostIP"])));
+    } else {
+        page.field("Node", "");
+    }
+    if status["startTime"].is_string() {
+        page.field("Start Time", text(&status["startTime"]));
+    }
     page.metadata(json);
     page.field("Status", text(&status["phase"]));
     for key in ["reason", "message"] {
@@ -207,7 +229,13 @@ fn describe_pod(page: &mut Page, json: &Value) {
             page.field(&title(key), text(&status[key]));
         }
     }
-    page.field("IP", text(&status["podIP"]));
+    page.maybe_blank(0, "IP", text(&status["podIP"]));
+    if list(&status["podIPs"]).next().is_none() {
+        page.field("IPs", "");
+    } else {
+        page.line(0, "IPs:");
+        list(&status["podIPs"]).for_each(|ip| page.line(1, &format!("IP:  {}", text(&ip["ip"]))));
+    }
     if let Some(owner) = owner(json) {
         page.field("Controlled By", &owner);
     }
@@ -227,6 +255,10 @@ fn describe_pod(page: &mut Page, json: &Value) {
     page.line(0, "Volumes:");
     for volume in list(&spec["volumes"]) {
         page.line(1, &format!("{}:", text(&volume["name"])));
+        if let Some(lines) = volume::describe(volume) {
+            lines.iter().for_each(|(name, value)| page.maybe_blank(2, name, value));
+            continue;
+        }
         for (kind, value) in volume.as_object().into_iter().flatten() {
             if kind != "name" {
                 page.tree(2, &title(kind), value);
@@ -240,25 +272,33 @@ fn describe_pod(page: &mut Page, json: &Value) {
 
 fn describe_container(page: &mut Page, container: &Value, status: &Value) {
     page.line(1, &format!("{}:", text(&container["name"])));
-    page.field_at(2, "Container ID", text(&status["containerID"]));
+    if status.is_object() {
+        page.maybe_blank(2, "Container ID", text(&status["containerID"]));
+    }
     page.field_at(2, "Image", text(&container["image"]));
-    page.field_at(2, "Image ID", text(&status["imageID"]));
+    if status.is_object() {
+        page.maybe_blank(2, "Image ID", text(&status["imageID"]));
+    }
     let ports: Vec<_> = list(&container["ports"])
         .map(|p| format!("{}/{}", p["containerPort"], p["protocol"].as_str().unwrap_or("TCP")))
         .collect();
     page.field_at(2, if ports.len() > 1 { "Ports" } else { "Port" }, &ports.join(", "));
+    let on_host: Vec<_> = list(&container["ports"])
+        .map(|p| {
+            let protocol = p["protocol"].as_str().unwrap_or("TCP");
+            format!("{}/{protocol}", p["hostPort"].as_i64().unwrap_or(0))
+        })
+        .collect();
+    page.field_at(2, if ports.len() > 1 { "Host Ports" } else { "Host Port" }, &on_host.join(", "));
     for (name, key) in [("Command", "command"), ("Args", "args")] {
         if list(&container[key]).next().is_some() {
             page.line(2, &format!("{name}:"));
             list(&container[key]).for_each(|word| page.line(3, text(word)));
         }
     }
-    describe_state(page, "State", &status["state"]);
-    if status["lastState"].as_object().is_some_and(|state| !state.is_empty()) {
-        describe_state(page, "Last State", &status["lastState"]);
+    if status.is_object() {
+        describe_status(page, status);
     }
-    page.field_at(2, "Ready", if status["ready"] == true { "True" } else { "False" });
-    page.field_at(2, "Restart Count", &status["restartCount"].as_i64().unwrap_or(0).to_string());
     for (name, key) in [("Limits", "limits"), ("Requests", "requests")] {
         if let Some(map) = container["resources"][key].as_object() {
             page.line(2, &format!("{name}:"));
@@ -274,7 +314,9 @@ fn describe_container(page: &mut Page, container: &Value, status: &Value) {
             page.field_at(2, name, &probe(&container[key]));
         }
     }
-    if list(&container["env"]).next().is_some() {
+    if list(&container["env"]).next().is_none() {
+        page.field_at(2, "Environment", "");
+    } else {
         page.line(2, "Environment:");
         for variable in list(&container["env"]) {
             let from = &variable["valueFrom"];
@@ -291,6 +333,15 @@ fn describe_container(page: &mut Page, container: &Value, status: &Value) {
             page.line(3, &format!("{path} from {name} ({mode})"));
         }
     }
+}
+
+fn describe_status(page: &mut Page, status: &Value) {
+    describe_state(page, "State", &status["state"]);
+    if status["lastState"].as_object().is_some_and(|state| !state.is_empty()) {
+        describe_state(page, "Last State", &status["lastState"]);
+    }
+    page.field_at(2, "Ready", if status["ready"] == true { "True" } else { "False" });
+    page.field_at(2, "Restart Count", &status["restartCount"].as_i64().unwrap_or(0).to_string());
 }
 
 fn describe_state(page: &mut Page, name: &str, state: &Value) {
@@ -352,7 +403,7 @@ fn toleration(toleration: &Value) -> String {
         line.push_str(" op=Exists");
     }
     if let Some(seconds) = toleration["tolerationSeconds"].as_i64() {
-        let _ = write!(line, " for {}", age::human(seconds.saturating_mul(1_000_000_000)));
+        let _ = write!(line, " for {seconds}s");
     }
     line.trim_start().to_owned()
 }

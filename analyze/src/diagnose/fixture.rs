@@ -51,10 +51,17 @@ pub(super) const COLLECTORS: [&str; 15] = [
 #[derive(Debug)]
 pub(crate) struct Opened {
     bundle: bundle::Bundle,
-    _folder: TempDir,
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is removed when this is dropped"))]
+    folder: TempDir,
 }
 
 impl Opened {
+    /// The bundle, and the folder that goes with it.
+    #[cfg(test)]
+    pub(crate) fn into_parts(self) -> (bundle::Bundle, TempDir) {
+        (self.bundle, self.folder)
+    }
+
     /// The bundle, for who asks more of it than SQL.
     #[cfg(test)]
     pub(crate) fn bundle_mut(&mut self) -> &mut bundle::Bundle {
@@ -97,7 +104,7 @@ fn make_with(write: impl FnOnce(&Path) -> Result<()>) -> Result<Opened> {
         bail!("{}", problem.error);
     }
     views::create(bundle.connection()).context("creating the views")?;
-    Ok(Opened { bundle, _folder: folder })
+    Ok(Opened { bundle, folder })
 }
 
 /// [`make`] of a case that is known to be sound.

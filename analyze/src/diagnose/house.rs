@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use rusqlite::limits::Limit;
+
 use super::library::{FILES, built_in};
 use super::notation::Bundle;
 use super::views::VIEWS;
@@ -38,6 +40,20 @@ fn sql_fits_80_columns() {
             assert!(line.chars().count() <= 80, "{name}.sql:{}: {line}", index + 1);
             assert_eq!(line, line.trim_end(), "{name}.sql:{}", index + 1);
         }
+    }
+}
+
+/// SQLite counts each view and subquery within another, once for each place that names
+/// it, and refuses 1,000: a view more in a few places can multiply them.
+#[test]
+fn nothing_comes_near_the_depth_that_sqlite_refuses() {
+    let connection = fixture::open(&Bundle::default());
+    connection.set_limit(Limit::SQLITE_LIMIT_EXPR_DEPTH, 500).unwrap();
+    for diagnostic in built_in().unwrap() {
+        connection.prepare(&diagnostic.sql).expect(&diagnostic.id);
+    }
+    for (name, _) in VIEWS {
+        connection.prepare(&format!("SELECT * FROM {name}")).expect(name);
     }
 }
 

@@ -1,6 +1,5 @@
 //! Fetches files of a run, several at a time.
 
-use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -10,6 +9,7 @@ use periscope_blob::{BlobError, Container, Fetched, Kind, Reason};
 
 use super::count;
 use super::runs::Remote;
+use crate::manners;
 
 /// Files that are fetched at a time; what they have in memory is the container's to
 /// bound.
@@ -87,7 +87,7 @@ fn ends_all(error: &BlobError) -> bool {
 
 /// A bar on standard error if that is a terminal.
 fn bar(files: &[Remote]) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !manners::progress() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(files.iter().map(|file| file.bytes).sum());

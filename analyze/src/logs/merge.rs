@@ -210,4 +210,39 @@ mod tests {
         );
         assert_eq!(branch.values().count(), 3);
     }
+
+    #[test]
+    fn no_question_sorts_all_lines() {
+        const CASE: &str = "[[case]]\nname = \"a\"\nlog = [{ unit = \"kubelet.service\", \
+                            at = \"12:00:05\", message = \"Started.\" }]";
+        let cases = crate::diagnose::cases::parse("a.toml", CASE).expect("a case");
+        let bundle = cases[0].open().expect("a bundle");
+        let text = |text: &str| SqlValue::Text(text.to_owned());
+        for direction in ["ASC", "DESC"] {
+            let plain = Branch::new(direction);
+            let timed =
+                plain.and("ts_ns >=", SqlValue::Integer(1)).and("ts_ns <=", SqlValue::Integer(9));
+            let mut around = timed.clone();
+            around.verdict = Some("a+".to_owned());
+            for branch in [
+                plain.clone(),
+                timed.clone(),
+                around,
+                plain.and("stream_id =", SqlValue::Integer(1)),
+                timed.and("message REGEXP", text("a+")).and("level =", text("error")),
+                timed
+                    .and("node =", text("a"))
+                    .and("namespace =", text("b"))
+                    .and("pod =", text("c")),
+            ] {
+                let sql = format!("EXPLAIN QUERY PLAN {}", branch.sql(COLUMNS));
+                let mut statement = bundle.prepare(&sql).expect("sound SQL");
+                let steps: Vec<String> = statement
+                    .query_map(params_from_iter(branch.values()), |row| row.get(3))
+                    .and_then(Iterator::collect)
+                    .expect("a plan");
+                assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{sql}: {steps:?}");
+            }
+        }
+    }
 }

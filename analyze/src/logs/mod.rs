@@ -21,9 +21,10 @@ use regex::bytes::{Regex, RegexBuilder};
 
 pub(crate) use self::times::end;
 
+use crate::manners;
 use crate::open::{open, open_bare, warn_of_damage};
 use crate::output::Outcome;
-use crate::pager::{self, Color, Paging};
+use crate::pager::{self, Paging};
 
 use self::context::Around;
 use self::merge::Line;
@@ -75,9 +76,6 @@ pub(crate) struct LogsArguments {
     /// How to write lines
     #[arg(long, short, value_enum, default_value_t = LogFormat::Text)]
     output: LogFormat,
-    /// Whether to use colours; the variable `NO_COLOR` turns them off
-    #[arg(long, value_enum, default_value_t = Color::Auto)]
-    color: Color,
     /// Write to the terminal, not through PAGER
     #[arg(long)]
     no_pager: bool,
@@ -131,7 +129,7 @@ pub(crate) fn run(arguments: &LogsArguments) -> Result<Outcome> {
         Paging::Terminal
     };
     let mut out = pager::start(paging)?;
-    let colored = arguments.output == LogFormat::Text && arguments.color.is_wanted();
+    let colored = arguments.output == LogFormat::Text && manners::colored();
     let mut printer = Printer::new(&mut out, arguments.output, colored, regex);
     let around = arguments.around();
     ensure!(
@@ -184,7 +182,7 @@ fn spans(bundle: &mut Bundle, arguments: &LogsArguments) -> Result<Vec<Span>> {
     }
     ensure!(
         whole.from_ns <= whole.until_ns,
-        "--since is later than --until\nhint: both are times in UTC, or how long before the end"
+        "--since is later than --until\nhint: both are times, or how long before the end"
     );
     match &arguments.follow_window {
         None => Ok(vec![whole]),

@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 use super::LogFormat;
 use super::merge::Line;
 use super::select::Level;
+use crate::manners;
 use crate::output;
+use crate::zone::Zone;
 
 /// Colours of streams: what a terminal calls them, none that levels have.
 const COLORS: [&str; 10] = ["32", "34", "35", "36", "92", "94", "95", "96", "38;5;172", "38;5;108"];
@@ -24,6 +26,7 @@ pub(super) struct Printer<'a> {
     format: LogFormat,
     colored: bool,
     regex: Option<Regex>,
+    zone: Zone,
 }
 
 impl<'a> Printer<'a> {
@@ -33,7 +36,7 @@ impl<'a> Printer<'a> {
         colored: bool,
         regex: Option<Regex>,
     ) -> Self {
-        Self { out, format, colored, regex }
+        Self { out, format, colored, regex, zone: manners::zone() }
     }
 
     /// Writes a line that was asked for.
@@ -75,19 +78,23 @@ impl<'a> Printer<'a> {
     }
 
     fn text(&mut self, line: &Line, is_match: bool) -> Result<()> {
-        let time = line.ts.get(..TIME_BYTES).unwrap_or(&line.ts);
+        let time = match line.ts.get(..TIME_BYTES) {
+            Some(time) => format!("{time}Z"),
+            None => line.ts.clone(),
+        };
+        let time = self.zone.time(&time);
         let node = line.node.as_deref().unwrap_or("-");
         let (node, label) = (output::one_line(node), output::one_line(&label(line)));
         let sign = if is_match { ':' } else { '-' };
         if !self.colored {
             let message = output::one_line(&String::from_utf8_lossy(&line.message));
-            return Ok(writeln!(self.out, "{time}Z {node} {label}{sign} {message}")?);
+            return Ok(writeln!(self.out, "{time} {node} {label}{sign} {message}")?);
         }
         let color = COLORS[line.stream_id.rem_euclid(COLORS.len() as i64) as usize];
         let message = self.painted(line, is_match);
         writeln!(
             self.out,
-            "\x1b[2m{time}Z\x1b[0m {node} \x1b[{color}m{label}\x1b[0m{sign} {message}"
+            "\x1b[2m{time}\x1b[0m {node} \x1b[{color}m{label}\x1b[0m{sign} {message}"
         )?;
         Ok(())
     }

@@ -4,6 +4,9 @@ use anyhow::{Context, Result};
 use periscope_store::time::{parse_rfc3339, prefix_range};
 use rusqlite::Connection;
 
+use crate::manners;
+use crate::zone::Zone;
+
 /// When the newest session of a bundle last wrote.
 pub(crate) fn end(connection: &Connection) -> Result<i64> {
     let end: Option<i64> = connection
@@ -13,7 +16,7 @@ pub(crate) fn end(connection: &Connection) -> Result<i64> {
 }
 
 /// First and last nanosecond that a text may mean: a time with any offset, the
-/// beginning of one in UTC, or how long before `end`.
+/// beginning of one in the zone that was chosen, or how long before `end`.
 ///
 /// # Errors
 ///
@@ -21,11 +24,18 @@ pub(crate) fn end(connection: &Connection) -> Result<i64> {
 pub(crate) fn parse(text: &str, end: i64) -> Result<(i64, i64)> {
     let exact = parse_rfc3339(text).map(|ns| (ns, ns));
     exact
-        .or_else(|| prefix_range(&text.replacen(' ', "T", 1)))
+        .or_else(|| shown(&text.replacen(' ', "T", 1)))
         .or_else(|| before(text, end).map(|ns| (ns, ns)))
         .with_context(|| {
-            format!("{text:?} is no time\nhint: 2026-11-22T12:28 (UTC), or 5m before the end")
+            format!("{text:?} is no time\nhint: 2026-11-22T12:28, or 5m before the end")
         })
+}
+
+/// The beginning of a time, as clocks of the zone that was chosen show it.
+fn shown(text: &str) -> Option<(i64, i64)> {
+    let (from, until) = prefix_range(text)?;
+    let zone = if text.ends_with('Z') { Zone::Utc } else { manners::zone() };
+    Some((zone.to_utc(from), zone.to_utc(until)))
 }
 
 fn before(text: &str, end: i64) -> Option<i64> {

@@ -18,6 +18,7 @@ use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, Statement};
 
 use crate::cli::QueryArguments;
+use crate::manners;
 use crate::open::{open_for, warn_of_damage};
 use crate::output::Outcome;
 
@@ -44,8 +45,7 @@ pub(crate) fn run(arguments: &QueryArguments) -> Result<Outcome> {
     );
     let mut bundle = open_for(&paths, &sql)?;
     bundle.connection_mut().authorizer(Some(read_only))?;
-    let progress =
-        Progress::start(bundle.watch(), !arguments.no_progress, io::stdout().is_terminal());
+    let progress = Progress::start(bundle.watch(), manners::progress(), io::stdout().is_terminal());
     let mut out = BufWriter::new(io::stdout());
     print(bundle.connection(), &sql, &params, arguments.format, &progress, &mut out)?;
     out.flush()?;

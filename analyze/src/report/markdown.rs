@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 
 use super::model::{Found, Report, blind, healthy, plural};
-use super::text::{evidence, to_percent, to_second};
+use super::text::{evidence, to_percent, told};
+use super::written::{code, escaped};
 use crate::diagnose::parse::Diagnostic;
 use crate::diagnose::run::Answer;
+use crate::manners;
 use crate::output::{printable, some};
 
 /// Findings of one diagnostic that are shown; the rest is counted.
@@ -28,9 +30,12 @@ pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
             code(&run.run_id),
             run.clusters.as_deref().map_or("an unknown cluster".to_owned(), code),
             plural(run.nodes, "node"),
-            to_second(&run.from),
-            to_second(&run.until)
+            told(&run.from),
+            told(&run.until)
         )?;
+    }
+    if let Some(zone) = manners::zone_note() {
+        writeln!(out, "- Times: {zone}")?;
     }
     for text in report.left_out.iter().chain(&report.hidden()) {
         writeln!(out, "- {}", escaped(text))?;
@@ -51,18 +56,18 @@ fn write_answer(diagnostic: &Diagnostic, answer: &Answer, out: &mut impl Write) 
     writeln!(out, "\n### {title} ({}, {count})\n", code(&diagnostic.id))?;
     for finding in answer.findings.iter().take(SHOWN_FINDINGS) {
         let found = Found { diagnostic, finding };
-        let ts = finding.ts.as_deref().map(|ts| format!(", {}", escaped(&to_second(ts))));
+        let ts = finding.ts.as_deref().map(|ts| format!(", {}", escaped(&told(ts))));
         writeln!(
             out,
             "- **{}** on {}{}: {} {}",
             finding.severity,
             escaped(found.node()),
             ts.unwrap_or_default(),
-            escaped(&finding.message),
+            escaped(&manners::zoned(&finding.message)),
             code(&found.id())
         )?;
         let evidence: Vec<String> =
-            evidence(finding).iter().map(|pair| code(&shortened(pair))).collect();
+            evidence(finding).iter().map(|pair| code(&shortened(&manners::zoned(pair)))).collect();
         if !evidence.is_empty() {
             writeln!(out, "  <br>{}", evidence.join(" "))?;
         }
@@ -163,45 +168,5 @@ fn shortened(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
-    }
-}
-
-/// A text in which nothing is Markdown or HTML, on one line.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in printable(text).chars() {
-        match c {
-            '\n' | '\t' => escaped.push(' '),
-            '<' => escaped.push_str("&lt;"),
-            '&' => escaped.push_str("&amp;"),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '>' | '!' | '$' => {
-                escaped.push('\\');
-                escaped.push(c);
-            }
-            _ => escaped.push(c),
-        }
-    }
-    escaped
-}
-
-/// A text as code, on one line: within more backticks than it has.
-fn code(text: &str) -> String {
-    let text = printable(text).replace(['\n', '\t'], " ");
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest + 1);
-    let pad =
-        if text.starts_with('`') || text.ends_with('`') || text.is_empty() { " " } else { "" };
-    format!("{fence}{pad}{text}{pad}{fence}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_stays_text() {
-        assert_eq!(escaped("<img> [a](b) | *c*\nd"), "&lt;img\\> \\[a\\](b) \\| \\*c\\* d");
-        assert_eq!(code("a ``b`` c"), "```a ``b`` c```");
-        assert_eq!(code("`"), "`` ` ``");
     }
 }

@@ -8,7 +8,7 @@ pub(crate) mod model;
 
 mod filter;
 mod fingerprint;
-mod history;
+pub(crate) mod history;
 mod when;
 
 mod csv;
@@ -19,11 +19,13 @@ mod junit;
 mod markdown;
 mod sarif;
 mod text;
+pub(crate) mod written;
 
 #[cfg(test)]
 mod formats_tests;
 
 pub(crate) use json::value;
+pub(crate) use text::{to_percent, told};
 pub(crate) use when::When;
 
 use std::cmp::Reverse;
@@ -40,8 +42,10 @@ use crate::cli::{ReportArguments, ReportFormat};
 use crate::diagnose::parse::{Diagnostic, Severity};
 use crate::diagnose::run::{self, Answer, Limits, Survey};
 use crate::diagnose::{kept, library};
+use crate::manners;
 use crate::open::{damage, open, warn_of_damage};
 use crate::output::{self, Outcome};
+use crate::waiting::Waiting;
 use crate::{expected, fetch};
 
 use self::filter::Filter;
@@ -76,6 +80,7 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<Outcome> {
         fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
         output::note(&format!("wrote {}", path.display()));
     } else {
+        report.colored = manners::colored();
         let mut out = BufWriter::new(io::stdout().lock());
         write(&report, arguments.format, &mut out)?;
         out.flush()?;
@@ -154,13 +159,16 @@ pub(crate) fn gather(
     diagnostics: Vec<Diagnostic>,
     limits: Limits,
 ) -> Result<Report> {
+    let waiting = Waiting::start("reading what was collected");
     let connection = bundle.connection_mut();
     let survey = Survey::read(connection).context("reading what was collected")?;
+    waiting.now("working out what diagnostics share");
     let shared = kept::keep(connection, &diagnostics, limits.deadline)
         .context("reading what diagnostics share")?;
     let mut diagnostics: Vec<_> = diagnostics
         .into_iter()
         .map(|diagnostic| {
+            waiting.now(&format!("asking {}", diagnostic.id));
             let answer = run::run(connection, &diagnostic, &survey, limits);
             (diagnostic, answer)
         })
@@ -169,6 +177,7 @@ pub(crate) fn gather(
     diagnostics.sort_by_key(|(_, answer): &(Diagnostic, Answer)| {
         Reverse(answer.findings.iter().map(|finding| finding.severity).max())
     });
+    waiting.now("reading what connections were like");
     let mut report = read(connection, diagnostics).context("reading the bundle")?;
     report.shared = shared;
     report.left_out =
@@ -199,6 +208,7 @@ fn read(
         narrowed: None,
         history: None,
         fail_on: Severity::Info,
+        colored: false,
     })
 }
 

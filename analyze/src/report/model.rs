@@ -40,6 +40,8 @@ pub(crate) struct Report {
     pub(crate) history: Option<History>,
     /// Findings that are as bad as this, or worse, are failures.
     pub(crate) fail_on: Severity,
+    /// Whether text may be in colours.
+    pub(crate) colored: bool,
 }
 
 /// A finding with the diagnostic that made it.

@@ -1,13 +1,15 @@
 //! The report as text, sized to the terminal.
 
+use std::cmp::Reverse;
 use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 
 use super::model::{Gap, Reached, Report, blind, healthy, plural};
-use crate::diagnose::parse::Diagnostic;
+use crate::diagnose::parse::{Diagnostic, Severity};
 use crate::diagnose::run::{Answer, Finding};
+use crate::manners;
 use crate::output::{printable, some, table};
 use crate::prose::{self, Spacing, write_wrapped};
 
@@ -42,10 +44,13 @@ fn write_head(report: &Report, width: usize, out: &mut impl Write) -> io::Result
             "{} of {} on {nodes}, {} to {}",
             run.run_id,
             cluster,
-            to_second(&run.from),
-            to_second(&run.until)
+            told(&run.from),
+            told(&run.until)
         );
         write_wrapped(out, "Run      ", &text, width)?;
+    }
+    if let Some(zone) = manners::zone_note() {
+        writeln!(out, "Times    {zone}")?;
     }
     for missing in &report.never_reported {
         let text = format!("{} (run {})", some(&missing.nodes), printable(&missing.run_id));
@@ -87,7 +92,7 @@ fn write_gap(gap: &Gap, width: usize, out: &mut impl Write) -> io::Result<()> {
         n => format!("{n} nodes ({}, …)", gap.node),
     };
     let text = printable(&format!("on {nodes}: {}", gap.reason));
-    write_wrapped(out, &format!("  {} {} ", gap.outcome, gap.collector), &text, width)
+    write_hinted(out, &format!("  {} {} ", gap.outcome, gap.collector), &text, width)
 }
 
 fn write_connections(report: &Report, out: &mut impl Write) -> io::Result<()> {
@@ -137,7 +142,7 @@ fn connection_cells(row: &Reached) -> [String; 10] {
 }
 
 /// A share in percent that says 100 only if it is whole.
-pub(super) fn to_percent(share: f64) -> String {
+pub(crate) fn to_percent(share: f64) -> String {
     let percent = (share * 1000.0).floor() / 10.0;
     format!("{percent:.1} %")
 }
@@ -154,21 +159,21 @@ fn write_findings(report: &Report, width: usize, out: &mut impl Write) -> io::Re
     writeln!(out, "\nFINDINGS: {}", report.counts())?;
     for (diagnostic, answer) in &report.diagnostics {
         if !answer.findings.is_empty() {
-            write_answer(diagnostic, answer, width, out)?;
+            write_answer(report, (diagnostic, answer), width, out)?;
         }
     }
     Ok(())
 }
 
 fn write_answer(
-    diagnostic: &Diagnostic,
-    answer: &Answer,
+    report: &Report,
+    (diagnostic, answer): (&Diagnostic, &Answer),
     width: usize,
     out: &mut impl Write,
 ) -> io::Result<()> {
     writeln!(out, "\n{}: {} ({})", diagnostic.id, diagnostic.title, answer.findings.len())?;
     for finding in answer.findings.iter().take(SHOWN_FINDINGS) {
-        write_finding(finding, width, out)?;
+        write_finding(finding, report.colored, width, out)?;
     }
     let hidden = answer.findings.len().saturating_sub(SHOWN_FINDINGS);
     if hidden > 0 || answer.truncated {
@@ -183,11 +188,22 @@ fn write_answer(
     Ok(())
 }
 
-fn write_finding(finding: &Finding, width: usize, out: &mut impl Write) -> io::Result<()> {
+fn write_finding(
+    finding: &Finding,
+    colored: bool,
+    width: usize,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let node = finding.node.as_deref().unwrap_or("all nodes");
-    let head = format!("\n  {} on {}: ", finding.severity, printable(node));
-    write_wrapped(out, &head, &printable(&finding.message), width)?;
-    write_wrapped(out, "      ", &evidence(finding).join("  "), width)
+    let (is_painted, color) = match finding.severity {
+        Severity::Error => (colored, "31"),
+        Severity::Warning => (colored, "33"),
+        Severity::Info => (false, ""),
+    };
+    let severity = manners::painted(is_painted, color, &finding.severity.to_string());
+    let head = format!("\n  {severity} on {}: ", printable(node));
+    write_wrapped(out, &head, &manners::zoned(&printable(&finding.message)), width)?;
+    write_wrapped(out, "      ", &manners::zoned(&evidence(finding).join("  ")), width)
 }
 
 /// What there is of the evidence: `name=value` each.
@@ -202,24 +218,70 @@ pub(super) fn evidence(finding: &Finding) -> Vec<String> {
 
 /// What is healthy, what nobody looked at, and what could not be asked.
 fn write_rest(report: &Report, width: usize, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "\nNO FINDINGS (healthy), NOT KNOWN (blind), NOT ASKED (error)\n")?;
+    let answers = || report.diagnostics.iter().map(|(_, answer)| answer);
+    let mut well: Vec<(usize, Vec<&str>)> = Vec::new();
+    for answer in answers() {
+        match (healthy(answer), &answer.diagnostic) {
+            (0, _) => {}
+            (count, id) => add(&mut well, count, id),
+        }
+    }
+    well.sort_by_key(|(count, _)| Reverse(*count));
+    writeln!(out, "\nNO FINDINGS (healthy)\n")?;
+    for (count, ids) in &well {
+        let head = format!("  on {}: ", plural(*count as i64, "node"));
+        write_wrapped(out, &head, &ids.join(", "), width)?;
+    }
+    if well.is_empty() {
+        writeln!(out, "  nothing is known to be healthy")?;
+    }
+
+    // Most of what is not known has few reasons.
+    let mut unknown: Vec<((&str, Vec<&str>), Vec<&str>)> = Vec::new();
+    for answer in answers() {
+        for key in blind(answer) {
+            add(&mut unknown, key, &answer.diagnostic);
+        }
+    }
+    if !unknown.is_empty() || !report.never_reported.is_empty() {
+        writeln!(out, "\nNOT KNOWN (blind)")?;
+    }
     for missing in &report.never_reported {
         let text = format!("on {}: never reported in run {}", some(&missing.nodes), missing.run_id);
-        write_wrapped(out, "  blind   all ", &printable(&text), width)?;
+        write_hinted(out, "\n  ", &printable(&text), width)?;
+        writeln!(out, "      all diagnostics")?;
     }
-    for (diagnostic, answer) in &report.diagnostics {
-        let id = &diagnostic.id;
-        let healthy = healthy(answer);
-        if healthy > 0 {
-            writeln!(out, "  healthy {id}: {}", plural(healthy as i64, "node"))?;
-        }
-        for (reason, nodes) in blind(answer) {
-            let text = printable(&format!("on {}: {reason}", some(&nodes)));
-            write_wrapped(out, &format!("  blind   {id} "), &text, width)?;
-        }
-        if let Some(error) = &answer.error {
-            write_wrapped(out, &format!("  error   {id}: "), &printable(error), width)?;
-        }
+    for ((reason, nodes), ids) in &unknown {
+        let text = printable(&format!("on {}: {reason}", some(nodes)));
+        write_hinted(out, "\n  ", &text, width)?;
+        write_wrapped(out, "      ", &ids.join(", "), width)?;
+    }
+
+    let errors = || answers().filter_map(|answer| Some((answer, answer.error.as_deref()?)));
+    if errors().next().is_some() {
+        writeln!(out, "\nNOT ASKED (error)")?;
+    }
+    for (answer, error) in errors() {
+        let text = printable(&format!("{}: {error}", answer.diagnostic));
+        write_hinted(out, "\n  ", &text, width)?;
+    }
+    Ok(())
+}
+
+/// Puts a name to those of the same key.
+fn add<'a, K: PartialEq>(groups: &mut Vec<(K, Vec<&'a str>)>, key: K, name: &'a str) {
+    match groups.iter_mut().find(|(known, _)| *known == key) {
+        Some((_, names)) => names.push(name),
+        None => groups.push((key, vec![name])),
+    }
+}
+
+/// Writes a text after a head, a hint on a line of its own.
+fn write_hinted(out: &mut impl Write, head: &str, text: &str, width: usize) -> io::Result<()> {
+    let (text, hint) = text.split_once("\nhint: ").unwrap_or((text, ""));
+    write_wrapped(out, head, text, width)?;
+    if !hint.is_empty() {
+        write_wrapped(out, "      hint: ", hint, width)?;
     }
     Ok(())
 }
@@ -227,6 +289,11 @@ fn write_rest(report: &Report, width: usize, out: &mut impl Write) -> io::Result
 /// A time of the bundle without its nanoseconds.
 pub(super) fn to_second(ts: &str) -> String {
     ts.get(..19).map_or_else(|| ts.to_owned(), |text| format!("{text}Z"))
+}
+
+/// The same in the zone that was chosen, for people.
+pub(crate) fn told(ts: &str) -> String {
+    manners::zone().time(&to_second(ts)).into_owned()
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use periscope_store::time::{parse_rfc3339, prefix_range};
 
+use crate::manners;
+
 const SECOND_NS: i64 = 1_000_000_000;
 
 /// A time that a report is narrowed to.
@@ -17,8 +19,11 @@ pub(crate) struct When {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Time {
-    /// First and last nanosecond of what was written: of an hour, a minute, a second.
-    Instant(i64, i64),
+    /// What was written with an offset.
+    Instant(i64),
+    /// First and last nanosecond of an hour, a minute, a second, on clocks of the zone
+    /// that was chosen.
+    Shown(i64, i64),
     /// Nanoseconds before the end.
     Age(i64),
 }
@@ -27,7 +32,8 @@ impl When {
     /// First nanosecond of it in a bundle that ends at `ended_ns`.
     pub(super) fn first_ns(&self, ended_ns: i64) -> i64 {
         match self.time {
-            Time::Instant(first, _) => first,
+            Time::Instant(ns) => ns,
+            Time::Shown(first, _) => manners::zone().to_utc(first),
             Time::Age(age) => ended_ns.saturating_sub(age),
         }
     }
@@ -35,7 +41,8 @@ impl When {
     /// Last nanosecond of it.
     pub(super) fn last_ns(&self, ended_ns: i64) -> i64 {
         match self.time {
-            Time::Instant(_, last) => last,
+            Time::Instant(ns) => ns,
+            Time::Shown(_, last) => manners::zone().to_utc(last),
             Time::Age(age) => ended_ns.saturating_sub(age),
         }
     }
@@ -52,8 +59,8 @@ impl FromStr for When {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let time = parse_rfc3339(text)
-            .map(|ns| Time::Instant(ns, ns))
-            .or_else(|| prefix_range(text).map(|(first, last)| Time::Instant(first, last)))
+            .map(Time::Instant)
+            .or_else(|| prefix_range(text).map(|(first, last)| Time::Shown(first, last)))
             .or_else(|| age_ns(text).map(Time::Age));
         match time {
             Some(time) => Ok(Self { text: text.to_owned(), time }),

@@ -26,6 +26,7 @@ use self::names::Names;
 use self::target::Target;
 use crate::cli::LibraryArguments;
 use crate::diagnose::library::{self, Entry};
+use crate::manners;
 use crate::open;
 use crate::output::{self, Outcome};
 use crate::query::progress::Progress;
@@ -57,9 +58,6 @@ pub(crate) struct ShellArguments {
     param: Vec<String>,
     #[command(flatten)]
     library: LibraryArguments,
-    /// Show no progress on a terminal
-    #[arg(long)]
-    no_progress: bool,
 }
 
 /// Answers until there is nothing more to read.
@@ -138,7 +136,7 @@ impl Session {
             params,
             has_timer: false,
             target: Target::default(),
-            shows_progress: !arguments.no_progress,
+            shows_progress: manners::progress(),
             told_damage: 0,
             failed: false,
             nested: 0,

@@ -20,7 +20,7 @@ pub(crate) const MAX_TARGETS: usize = 64;
 const STEPS: f64 = 8.0;
 
 /// Steps of a histogram: up to 2^32 microseconds.
-const BINS: usize = 256;
+pub(crate) const BINS: usize = 256;
 
 /// How long one target took to answer.
 #[derive(Debug)]
@@ -81,9 +81,7 @@ pub(super) fn read(
         let Some(histogram) = all.get_mut(target) else { continue };
         let place = ts_ns.saturating_sub(time.from_ns) as f64 / length * points as f64;
         let place = (place as usize).min(points - 1);
-        let us = duration_us.unwrap_or(0).max(1) as f64;
-        let bin = ((us.log2() * STEPS) as usize).min(BINS - 1);
-        let count = &mut histogram.counts[place * BINS + bin];
+        let count = &mut histogram.counts[place * BINS + bin(duration_us.unwrap_or(0))];
         *count = count.saturating_add(1);
         histogram.answers += 1;
     }
@@ -95,22 +93,28 @@ pub(super) fn read(
     Ok((all.into_iter().map(latency).collect(), left_out.len()))
 }
 
+/// Step of a histogram that a duration in microseconds falls into.
+pub(crate) fn bin(us: i64) -> usize {
+    (((us.max(1) as f64).log2() * STEPS) as usize).min(BINS - 1)
+}
+
 fn point(counts: &[u32]) -> Option<Point> {
+    let (median_ms, high_ms) = (percentile_ms(counts, 0.5)?, percentile_ms(counts, 0.95)?);
+    Some(Point { median_ms, high_ms })
+}
+
+/// What a share of all durations of a histogram does not exceed, in milliseconds; `None`
+/// if it has none.
+pub(crate) fn percentile_ms(counts: &[u32], share: f64) -> Option<f64> {
     let total: u64 = counts.iter().map(|&count| u64::from(count)).sum();
-    if total == 0 {
-        return None;
-    }
-    let at = |share: f64| {
-        let wanted = (total as f64 * share).ceil().max(1.0) as u64;
-        let mut seen = 0;
-        let bin = counts.iter().position(|&count| {
-            seen += u64::from(count);
-            seen >= wanted
-        });
-        // The middle of the step.
-        ((bin.unwrap_or(0) as f64 + 0.5) / STEPS).exp2() / 1e3
-    };
-    Some(Point { median_ms: at(0.5), high_ms: at(0.95) })
+    let wanted = (total as f64 * share).ceil().max(1.0) as u64;
+    let mut seen = 0;
+    let bin = counts.iter().position(|&count| {
+        seen += u64::from(count);
+        seen >= wanted
+    })?;
+    // The middle of the step.
+    Some(((bin as f64 + 0.5) / STEPS).exp2() / 1e3)
 }
 
 #[cfg(test)]
@@ -120,9 +124,8 @@ mod tests {
     #[test]
     fn percentiles_are_told_to_a_tenth() {
         let mut counts = vec![0_u32; BINS];
-        let bin = |us: f64| (us.log2() * STEPS) as usize;
-        counts[bin(20_000.0)] = 90;
-        counts[bin(500_000.0)] = 10;
+        counts[bin(20_000)] = 90;
+        counts[bin(500_000)] = 10;
         let found = point(&counts).unwrap();
         assert!((found.median_ms / 20.0 - 1.0).abs() < 0.1, "{found:?}");
         assert!((found.high_ms / 500.0 - 1.0).abs() < 0.1, "{found:?}");
