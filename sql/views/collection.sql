@@ -14,39 +14,18 @@ CREATE VIEW collection (
     issues, -- how many things the round does not hold
     issue -- first of them, as a sentence
 ) AS
-WITH RECURSIVE
-    -- What ran in each session, by the index, see latest_batch.
-    pair AS (
-        SELECT
-            id AS session_id,
-            (
-                SELECT min(collector) FROM raw_batch
-                WHERE raw_batch.session_id = raw_session.id
-            ) AS collector
-        FROM raw_session
-        UNION ALL
-        SELECT
-            session_id,
-            (
-                SELECT min(raw_batch.collector) FROM raw_batch
-                WHERE raw_batch.session_id = pair.session_id
-                    AND raw_batch.collector > pair.collector
-            )
-        FROM pair
-        WHERE collector IS NOT NULL
-    ),
+WITH
     ran AS MATERIALIZED (
         SELECT
             raw_session.node_id,
             raw_session.run_id,
-            pair.*,
+            session_collector.*,
             row_number() OVER (
-                PARTITION BY raw_session.node_id, pair.collector
+                PARTITION BY raw_session.node_id, session_collector.collector
                 ORDER BY raw_session.started_ns DESC, raw_session.id
             ) AS age
-        FROM pair
-        JOIN raw_session ON raw_session.id = pair.session_id
-        WHERE pair.collector IS NOT NULL
+        FROM session_collector
+        JOIN raw_session ON raw_session.id = session_collector.session_id
     ),
     ranked AS (
         SELECT ran.node_id, ran.run_id, raw_batch.*

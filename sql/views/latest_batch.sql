@@ -11,42 +11,20 @@ CREATE VIEW latest_batch (
     ts, -- when reading began
     started_ns -- ts in nanoseconds since 1970
 ) AS
-WITH RECURSIVE
-    -- What ran in each session, by the index: a session of a day has ten
-    -- thousands of batches, and a dozen of these.
-    pair AS (
-        SELECT
-            id AS session_id,
-            (
-                SELECT min(collector) FROM raw_batch
-                WHERE raw_batch.session_id = raw_session.id
-            ) AS collector
-        FROM raw_session
-        UNION ALL
-        SELECT
-            session_id,
-            (
-                SELECT min(raw_batch.collector) FROM raw_batch
-                WHERE raw_batch.session_id = pair.session_id
-                    AND raw_batch.collector > pair.collector
-            )
-        FROM pair
-        WHERE collector IS NOT NULL
-    ),
+WITH
     newest AS (
         SELECT
             session_id,
             collector,
             (
                 SELECT raw_batch.round FROM raw_batch
-                WHERE raw_batch.session_id = pair.session_id
-                    AND raw_batch.collector = pair.collector
+                WHERE raw_batch.session_id = session_collector.session_id
+                    AND raw_batch.collector = session_collector.collector
                     AND raw_batch.outcome <> 'failed'
                 ORDER BY raw_batch.round DESC
                 LIMIT 1
             ) AS round
-        FROM pair
-        WHERE collector IS NOT NULL
+        FROM session_collector
     ),
     ranked AS (
         SELECT

@@ -57,7 +57,7 @@ const EXPECTED: &[Expected] = &[
     expected("an expired certificate", "certificate-expiry", Some(0), "expired"),
     expected("other kubelet flags", "kubelet-drift", Some(2), "--max-pods"),
     expected("flushed rules", "iptables-drift", Some(0), "KUBE-SERVICES is missing or empty"),
-    expected("a node cut off", "api-server-unreachable", Some(1), "lease"),
+    expected("a node cut off", "api-server-unreachable", Some(1), "mostly timeout"),
     expected("CrashLoopBackOff", "crash-loop", Some(0), "container main of pod faults/crash keeps"),
     expected("CrashLoopBackOff", "crash-loop", Some(0), "cannot open the database"),
     expected("a wrong image name", "image-pull-failures", Some(0), "shop/wbe:1"),

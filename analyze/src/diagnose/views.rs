@@ -5,6 +5,7 @@ use rusqlite::Connection;
 /// Every view by name, with the statement that makes it; each reads only what
 /// stands before it.
 pub(crate) const VIEWS: &[(&str, &str)] = &[
+    ("session_collector", include_str!("../../../sql/views/session_collector.sql")),
     ("latest_batch", include_str!("../../../sql/views/latest_batch.sql")),
     ("collection", include_str!("../../../sql/views/collection.sql")),
     ("issue", include_str!("../../../sql/views/issue.sql")),
@@ -47,7 +48,7 @@ pub(crate) const VIEWS: &[(&str, &str)] = &[
 
 /// Views whose rows are read once and kept: other views read them many times over, and
 /// SQLite works out a view again for each place that names it.
-const KEPT: &[&str] = &["latest_batch"];
+const KEPT: &[&str] = &["session_collector", "latest_batch"];
 
 /// Makes all views in the main schema of a connection that has the raw tables,
 /// the virtual tables and the function `ts`.

@@ -237,7 +237,7 @@ fn write_rest(report: &Report, width: usize, out: &mut impl Write) -> io::Result
     }
 
     // Most of what is not known has few reasons.
-    let mut unknown: Vec<((&str, Vec<&str>), Vec<&str>)> = Vec::new();
+    let mut unknown = Vec::new();
     for answer in answers() {
         for key in blind(answer) {
             add(&mut unknown, key, &answer.diagnostic);
