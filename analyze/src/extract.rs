@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::open::{open_for, warn_of_damage};
 use crate::output::{self, Outcome};
+use crate::waiting::Waiting;
 
 /// Bytes of a name; file systems take 255, and an ending follows.
 const MOST_NAME_BYTES: usize = 200;
@@ -43,10 +44,13 @@ pub(crate) fn run(arguments: &ExtractArguments) -> Result<Outcome> {
         open_for(&arguments.bundle, "object iptables_rule iptables_chain setting kubelet_setting")?;
     let mut folder = Folder::make(&arguments.output)?;
     let connection = bundle.connection();
+    let waiting = Waiting::start("writing logs");
     logs(connection, &mut folder)?;
+    waiting.now("writing objects, rules and settings");
     objects(connection, &mut folder).context("writing objects")?;
     iptables(connection, &mut folder).context("writing iptables rules")?;
     settings(connection, &mut folder).context("writing settings")?;
+    drop(waiting);
     output::note(&format!("wrote {} files to {}", folder.files, arguments.output.display()));
     let whole = !warn_of_damage(&bundle) && bundle.problems().is_empty();
     Ok(if whole { Outcome::NothingFound } else { Outcome::Failed })

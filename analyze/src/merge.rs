@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 
 use crate::cli::MergeArguments;
 use crate::output::{self, Outcome};
+use crate::waiting::Waiting;
 
 /// Merges and says what was left out.
 ///
@@ -11,7 +12,9 @@ use crate::output::{self, Outcome};
 ///
 /// If the output exists or cannot be written, or nothing could be merged.
 pub(crate) fn run(arguments: &MergeArguments) -> Result<Outcome> {
+    let waiting = Waiting::start("merging");
     let merged = periscope_store::merge::merge(&arguments.bundle, &arguments.output)?;
+    drop(waiting);
     for problem in &merged.problems {
         output::warning(&format!("left out: {}", problem.error));
     }

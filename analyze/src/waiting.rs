@@ -51,15 +51,26 @@ impl Drop for Waiting {
     }
 }
 
-fn show(mut doing: String, receiver: &mpsc::Receiver<String>) {
+/// Body of the thread; ends when nobody is left who could send.
+fn show(doing: String, receiver: &mpsc::Receiver<String>) {
+    // A terminal that went away is told nothing.
+    show_on(&mut io::stderr(), PATIENCE, doing, receiver);
+}
+
+fn show_on(
+    out: &mut impl Write,
+    patience: Duration,
+    mut doing: String,
+    receiver: &mpsc::Receiver<String>,
+) {
     let began = Instant::now();
-    let mut wait = PATIENCE;
+    let mut wait = patience;
     let mut is_shown = false;
     loop {
         match receiver.recv_timeout(wait) {
             Ok(next) => {
                 doing = next;
-                wait = PATIENCE.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
+                wait = patience.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
                 if is_shown {
                     wait = PERIOD;
                 }
@@ -68,12 +79,58 @@ fn show(mut doing: String, receiver: &mpsc::Receiver<String>) {
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}
         }
-        // A terminal that went away is told nothing.
-        let _ = write!(io::stderr(), "\r\x1b[2K{} s, {doing}", began.elapsed().as_secs());
+        let _ = write!(out, "\r\x1b[2K{} s, {doing}", began.elapsed().as_secs());
         is_shown = true;
         wait = PERIOD;
     }
     if is_shown {
-        let _ = write!(io::stderr(), "\r\x1b[2K");
+        let _ = write!(out, "\r\x1b[2K");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says when something is written to it.
+    struct Terminal {
+        text: Vec<u8>,
+        told: Sender<()>,
+    }
+
+    impl Write for Terminal {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.text.extend_from_slice(bytes);
+            // Whoever waits for the first one hears no other.
+            let _ = self.told.send(());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_line_comes_after_a_while_and_goes_at_the_end() {
+        let (sender, receiver) = mpsc::channel();
+        sender.send("asking one".to_owned()).expect("taken");
+        drop(sender);
+        let mut out = Vec::new();
+        show_on(&mut out, PATIENCE, "opening".to_owned(), &receiver);
+        assert_eq!(out, b"", "who is quick is not bothered");
+
+        let (sender, receiver) = mpsc::channel();
+        let (told, tells) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let mut out = Terminal { text: Vec::new(), told };
+            show_on(&mut out, Duration::ZERO, "opening".to_owned(), &receiver);
+            out.text
+        });
+        tells.recv().expect("the line is written");
+        drop(sender);
+        let text = String::from_utf8(thread.join().expect("ended")).expect("text");
+        assert!(text.starts_with("\r\u{1b}[2K0 s, opening"), "{text:?}");
+        assert!(text.ends_with("\r\u{1b}[2K"), "{text:?}");
     }
 }

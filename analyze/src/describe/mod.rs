@@ -5,6 +5,7 @@
 
 mod age;
 mod columns;
+mod container;
 mod kind;
 mod pod;
 mod sections;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::columns::{aligned, or_none, pairs, roles};
 use super::pod::{self, list, text};
-use super::{Event, Object, age, volume};
+use super::{Event, Object, age, container, volume};
 use crate::manners;
 use crate::output;
 
@@ -45,12 +45,12 @@ pub(super) fn describe(object: &Object, pods: &[Object], events: &[Event]) -> St
 
 /// Text that grows.
 #[derive(Default)]
-struct Page {
+pub(super) struct Page {
     text: String,
 }
 
 impl Page {
-    fn line(&mut self, depth: usize, text: &str) {
+    pub(super) fn line(&mut self, depth: usize, text: &str) {
         let _ = writeln!(
             self.text,
             "{:depth$}{}",
@@ -60,17 +60,17 @@ impl Page {
         );
     }
 
-    fn field(&mut self, name: &str, value: &str) {
+    pub(super) fn field(&mut self, name: &str, value: &str) {
         self.field_at(0, name, value);
     }
 
-    fn field_at(&mut self, depth: usize, name: &str, value: &str) {
+    pub(super) fn field_at(&mut self, depth: usize, name: &str, value: &str) {
         let width = VALUES.saturating_sub(depth * 2);
         self.line(depth, &format!("{:width$} {}", format!("{name}:"), or_none(value)));
     }
 
     /// A field that kubectl leaves blank where there is nothing.
-    fn maybe_blank(&mut self, depth: usize, name: &str, value: &str) {
+    pub(super) fn maybe_blank(&mut self, depth: usize, name: &str, value: &str) {
         if value.is_empty() {
             self.line(depth, &format!("{name}:"));
         } else {
@@ -176,7 +176,7 @@ impl Page {
     }
 }
 
-fn scalar(value: &Value) -> String {
+pub(super) fn scalar(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),
@@ -185,7 +185,7 @@ fn scalar(value: &Value) -> String {
 }
 
 /// A key as words, as kubectl shows those of kinds it does not know.
-fn title(key: &str) -> String {
+pub(super) fn title(key: &str) -> String {
     let mut words = String::new();
     for (at, c) in key.chars().enumerate() {
         if at == 0 {
@@ -248,7 +248,7 @@ fn describe_pod(page: &mut Page, json: &Value) {
         }
         for container in list(&spec[containers]) {
             let found = list(&status[statuses]).find(|status| status["name"] == container["name"]);
-            describe_container(page, container, found.unwrap_or(&Value::Null));
+            container::describe(page, container, found.unwrap_or(&Value::Null));
         }
     }
     page.conditions(&status["conditions"], &[("Type", "type"), ("Status", "status")]);
@@ -268,127 +268,6 @@ fn describe_pod(page: &mut Page, json: &Value) {
     page.field("QoS Class", text(&status["qosClass"]));
     page.field("Node-Selectors", &pairs(&spec["nodeSelector"], ", "));
     page.fields("Tolerations", &list(&spec["tolerations"]).map(toleration).collect::<Vec<_>>());
-}
-
-fn describe_container(page: &mut Page, container: &Value, status: &Value) {
-    page.line(1, &format!("{}:", text(&container["name"])));
-    if status.is_object() {
-        page.maybe_blank(2, "Container ID", text(&status["containerID"]));
-    }
-    page.field_at(2, "Image", text(&container["image"]));
-    if status.is_object() {
-        page.maybe_blank(2, "Image ID", text(&status["imageID"]));
-    }
-    let ports: Vec<_> = list(&container["ports"])
-        .map(|p| format!("{}/{}", p["containerPort"], p["protocol"].as_str().unwrap_or("TCP")))
-        .collect();
-    page.field_at(2, if ports.len() > 1 { "Ports" } else { "Port" }, &ports.join(", "));
-    let on_host: Vec<_> = list(&container["ports"])
-        .map(|p| {
-            let protocol = p["protocol"].as_str().unwrap_or("TCP");
-            format!("{}/{protocol}", p["hostPort"].as_i64().unwrap_or(0))
-        })
-        .collect();
-    page.field_at(2, if ports.len() > 1 { "Host Ports" } else { "Host Port" }, &on_host.join(", "));
-    for (name, key) in [("Command", "command"), ("Args", "args")] {
-        if list(&container[key]).next().is_some() {
-            page.line(2, &format!("{name}:"));
-            list(&container[key]).for_each(|word| page.line(3, text(word)));
-        }
-    }
-    if status.is_object() {
-        describe_status(page, status);
-    }
-    for (name, key) in [("Limits", "limits"), ("Requests", "requests")] {
-        if let Some(map) = container["resources"][key].as_object() {
-            page.line(2, &format!("{name}:"));
-            map.iter().for_each(|(key, value)| page.field_at(3, key, &scalar(value)));
-        }
-    }
-    for (name, key) in [
-        ("Liveness", "livenessProbe"),
-        ("Readiness", "readinessProbe"),
-        ("Startup", "startupProbe"),
-    ] {
-        if !container[key].is_null() {
-            page.field_at(2, name, &probe(&container[key]));
-        }
-    }
-    if list(&container["env"]).next().is_none() {
-        page.field_at(2, "Environment", "");
-    } else {
-        page.line(2, "Environment:");
-        for variable in list(&container["env"]) {
-            let from = &variable["valueFrom"];
-            let value =
-                if from.is_null() { text(&variable["value"]).to_owned() } else { from.to_string() };
-            page.line(3, &format!("{}:  {value}", text(&variable["name"])));
-        }
-    }
-    if list(&container["volumeMounts"]).next().is_some() {
-        page.line(2, "Mounts:");
-        for mount in list(&container["volumeMounts"]) {
-            let mode = if mount["readOnly"] == true { "ro" } else { "rw" };
-            let (path, name) = (text(&mount["mountPath"]), text(&mount["name"]));
-            page.line(3, &format!("{path} from {name} ({mode})"));
-        }
-    }
-}
-
-fn describe_status(page: &mut Page, status: &Value) {
-    describe_state(page, "State", &status["state"]);
-    if status["lastState"].as_object().is_some_and(|state| !state.is_empty()) {
-        describe_state(page, "Last State", &status["lastState"]);
-    }
-    page.field_at(2, "Ready", if status["ready"] == true { "True" } else { "False" });
-    page.field_at(2, "Restart Count", &status["restartCount"].as_i64().unwrap_or(0).to_string());
-}
-
-fn describe_state(page: &mut Page, name: &str, state: &Value) {
-    let first = state.as_object().and_then(|state| state.iter().next());
-    let Some((kind, state)) = first else {
-        page.field_at(2, name, "Waiting");
-        return;
-    };
-    page.field_at(2, name, &title(kind));
-    for (name, key) in [
-        ("Reason", "reason"),
-        ("Message", "message"),
-        ("Exit Code", "exitCode"),
-        ("Signal", "signal"),
-        ("Started", "startedAt"),
-        ("Finished", "finishedAt"),
-    ] {
-        if !state[key].is_null() {
-            page.field_at(3, name, &scalar(&state[key]));
-        }
-    }
-}
-
-/// A probe as kubectl writes it.
-fn probe(probe: &Value) -> String {
-    let number = |key: &str, default: i64| probe[key].as_i64().unwrap_or(default);
-    let http = &probe["httpGet"];
-    let what = if http.is_object() {
-        let scheme = http["scheme"].as_str().unwrap_or("HTTP").to_lowercase();
-        let (host, path) = (text(&http["host"]), text(&http["path"]));
-        format!("http-get {scheme}://{host}:{}{path}", scalar(&http["port"]))
-    } else if probe["tcpSocket"].is_object() {
-        format!("tcp-socket :{}", scalar(&probe["tcpSocket"]["port"]))
-    } else if probe["grpc"].is_object() {
-        format!("grpc :{}", scalar(&probe["grpc"]["port"]))
-    } else {
-        let words: Vec<_> = list(&probe["exec"]["command"]).map(text).collect();
-        format!("exec [{}]", words.join(" "))
-    };
-    format!(
-        "{what} delay={}s timeout={}s period={}s #success={} #failure={}",
-        number("initialDelaySeconds", 0),
-        number("timeoutSeconds", 1),
-        number("periodSeconds", 10),
-        number("successThreshold", 1),
-        number("failureThreshold", 3)
-    )
 }
 
 fn toleration(toleration: &Value) -> String {

@@ -33,6 +33,7 @@ use crate::manners;
 use crate::open::warn_of_damage;
 use crate::output::{self, Outcome};
 use crate::pager::{self, Paging};
+use crate::waiting::Waiting;
 
 use self::model::{Differences, Nodes, Pair};
 use self::section::Section;
@@ -257,11 +258,16 @@ fn pairs(arguments: &DiffArguments, a: &Side, b: &Side) -> Result<Nodes> {
 fn compare(a: &Side, b: &Side, nodes: Nodes, wanted: &Wanted) -> Result<Differences> {
     let pairs = &nodes.compared;
     let findings = wanted.findings.then(|| findings::compare(a, b, pairs, nodes.chosen));
+    let waiting = Waiting::start("comparing");
     let sections = wanted
         .sections
         .iter()
-        .map(|section| compare::section(*section, (a, b), pairs, nodes.chosen))
+        .map(|section| {
+            waiting.now(&format!("comparing {}", section.title.to_lowercase()));
+            compare::section(*section, (a, b), pairs, nodes.chosen)
+        })
         .collect::<Result<_>>()?;
+    waiting.now("comparing connections");
     let connections =
         if wanted.connections { Some(connections::compare(a, b, pairs)?) } else { None };
     Ok(Differences {

@@ -72,6 +72,7 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<Outcome> {
         filter.apply(&mut report)?;
     }
     if arguments.format == ReportFormat::Html {
+        let _waiting = Waiting::start("drawing what happened when");
         report.history = Some(history::read(bundle.connection_mut(), &report, limits.deadline)?);
     }
     if let Some(path) = &arguments.output {

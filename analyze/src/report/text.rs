@@ -216,6 +216,9 @@ pub(super) fn evidence(finding: &Finding) -> Vec<String> {
     finding.evidence.iter().filter_map(pair).collect()
 }
 
+/// Why nothing is known, and of which nodes.
+type Unknown<'a> = (&'a str, Vec<&'a str>);
+
 /// What is healthy, what nobody looked at, and what could not be asked.
 fn write_rest(report: &Report, width: usize, out: &mut impl Write) -> io::Result<()> {
     let answers = || report.diagnostics.iter().map(|(_, answer)| answer);
@@ -237,7 +240,7 @@ fn write_rest(report: &Report, width: usize, out: &mut impl Write) -> io::Result
     }
 
     // Most of what is not known has few reasons.
-    let mut unknown = Vec::new();
+    let mut unknown: Vec<(Unknown<'_>, Vec<&str>)> = Vec::new();
     for answer in answers() {
         for key in blind(answer) {
             add(&mut unknown, key, &answer.diagnostic);
