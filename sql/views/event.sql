@@ -2,7 +2,8 @@
 --
 -- Unlike other objects, an event that is gone from the newest round is still
 -- shown: the API server forgets them after an hour. Events of events.k8s.io/v1
--- count in `series` and leave `count` at 0; both are `count` here.
+-- count in `series` and leave `count` at 0; both are `count` here. One whose
+-- JSON was cut when it was last seen is in `issue`, not here.
 CREATE VIEW event (
     node, -- node that it is about or comes from, NULL if from none
     ts, -- when it last happened
@@ -35,7 +36,7 @@ WITH
         JOIN raw_batch ON raw_batch.id = raw_object.batch_id
         JOIN raw_session ON raw_session.id = raw_batch.session_id
         JOIN raw_node ON raw_node.id = raw_session.node_id
-        WHERE raw_object.kind = 'Event' AND json_valid(raw_object.json)
+        WHERE raw_object.kind = 'Event'
     ),
     timed AS (
         SELECT
@@ -56,7 +57,7 @@ WITH
         CROSS JOIN raw_object
             ON raw_object.batch_id = sighting.batch_id
             AND raw_object.ord = sighting.ord
-        WHERE sighting.age = 1
+        WHERE sighting.age = 1 AND json_valid(json)
     )
 SELECT
     CASE json ->> '$.involvedObject.kind'

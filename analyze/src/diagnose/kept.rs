@@ -1,11 +1,12 @@
-//! Rows of views that several diagnostics read, worked out once.
+//! Rows of views that diagnostics read, worked out once.
 //!
-//! SQLite works out a view again for each place that names it. What the diagnostics
-//! of a report reach more than once is kept as a table behind the view's name. It
-//! changes how long answers take and nothing else: a view that cannot be kept, in time
-//! or in bounds, stays a view, and whoever reads it meets the same trouble there.
+//! SQLite works out a view again for each place that names it, and one diagnostic may
+//! have many. What the diagnostics of a report reach is kept as a table behind the
+//! view's name. It changes how long answers take and nothing else: a view that cannot be
+//! kept, in time or in bounds, stays a view, and whoever reads it meets the same trouble
+//! there.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ pub(super) const KEPT: &[&str] = &[
 /// Rows of a view that are kept; one with more stays a view.
 const MAX_ROWS: i64 = 200_000;
 
-/// Keeps what at least two of some diagnostics reach, taking at most `deadline` for each
+/// Keeps what some diagnostics reach, taking at most `deadline` for each
 /// view, and tells which and how long it took.
 ///
 /// # Errors
@@ -44,15 +45,13 @@ pub(crate) fn keep(
     deadline: Duration,
 ) -> rusqlite::Result<Vec<(&'static str, Duration)>> {
     let mut kept = Vec::new();
-    let mut readers = BTreeMap::<&str, usize>::new();
+    let mut wanted = BTreeSet::new();
     for diagnostic in diagnostics {
-        for name in reached(connection, &diagnostic.sql)? {
-            *readers.entry(name).or_default() += 1;
-        }
+        wanted.extend(reached(connection, &diagnostic.sql)?);
     }
     // In the order of their list each view finds kept what it reads.
     let names = VIEWS.iter().map(|(name, _)| *name);
-    for name in names.filter(|name| readers.get(name).is_some_and(|&count| count > 1)) {
+    for name in names.filter(|name| wanted.contains(name)) {
         let began = Instant::now();
         let end = began + deadline;
         connection.progress_handler(STEPS_BETWEEN_CHECKS, Some(move || Instant::now() >= end))?;
@@ -135,14 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn what_one_diagnostic_reads_alone_is_not_kept() {
+    fn what_diagnostics_reach_is_kept_and_nothing_else() {
         let mut connection = fixture::open(&notation::Bundle::default());
         let all = library::built_in().unwrap();
         let of = |id: &str| all.iter().find(|one| one.id == id).unwrap().clone();
         let deadline = Duration::from_secs(10);
-        let kept = keep(&mut connection, &[of("crash-loop"), of("custom-dns")], deadline);
+        let kept = keep(&mut connection, &[of("custom-dns")], deadline);
         assert_eq!(names(kept), Vec::<&str>::new());
-        let kept = keep(&mut connection, &[of("crash-loop"), of("image-pull-failures")], deadline);
+        let kept = keep(&mut connection, &[of("crash-loop"), of("custom-dns")], deadline);
         assert_eq!(names(kept), ["pod_status", "container", "event"]);
     }
 }

@@ -118,7 +118,7 @@ pub(crate) fn write(report: &Report, format: ReportFormat, out: &mut impl Write)
 /// How long each diagnostic took, the slowest first, and before them what they share.
 fn tell_timings(report: &Report) {
     for (name, took) in &report.shared {
-        output::note(&format!("{:8.3} s  view {name}, which several read", took.as_secs_f64()));
+        output::note(&format!("{:8.3} s  view {name}, read once for all", took.as_secs_f64()));
     }
     let mut answers: Vec<_> = report.diagnostics.iter().map(|(_, answer)| answer).collect();
     answers.sort_by_key(|answer| Reverse(answer.took));
