@@ -142,6 +142,6 @@ mod tests {
         let kept = keep(&mut connection, &[of("custom-dns")], deadline);
         assert_eq!(names(kept), Vec::<&str>::new());
         let kept = keep(&mut connection, &[of("crash-loop"), of("custom-dns")], deadline);
-        assert_eq!(names(kept), ["pod_status", "container", "event"]);
+        assert_eq!(names(kept), ["pod_status", "container", "event", "event_series"]);
     }
 }
