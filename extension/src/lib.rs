@@ -7,7 +7,7 @@
 //! The library has an SQLite of its own, in which the bundle is open, so that answers do
 //! not depend on that of the host, which may be older than what the views need. A table
 //! of the host is a window: it hands conditions, order and the columns that are wanted to
-//! a statement inside ([`plan`]), and gives its rows ([`table`]).
+//! a statement inside (`plan`), and gives its rows (`table`).
 
 mod api;
 mod inner;

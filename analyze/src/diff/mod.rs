@@ -1,7 +1,7 @@
 //! `diff`: two bundles, before and after or good and bad, and what differs between them.
 //!
 //! [`side`] opens one and asks its diagnostics, [`section`] has the questions about
-//! settings, rules and so on, each a file of `sql/diff`; [`findings`], [`compare`] and
+//! settings, rules and so on, each a file of `sql/diff`; [`findings`], [`mod@compare`] and
 //! [`connections`] fill the [`model`], and each format is written from that alone. What
 //! a side did not collect is not known there, and is no difference.
 

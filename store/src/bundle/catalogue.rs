@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, Row};
 use serde_json::Value;
 
-use super::gather::{self, GatheredChunk, GatheredRun};
+use super::gather::{self, Batches, GatheredBatch, GatheredChunk, GatheredRun};
 use super::watch::Watch;
 use crate::batch::StreamKind;
 use crate::codec::Declared;
@@ -106,12 +106,13 @@ impl Catalogue {
     pub(crate) fn load(
         connection: &Connection,
         files: &[PathBuf],
+        batches: Batches,
         chunks: gather::Chunks,
     ) -> Result<Self> {
         let doing = || Error::sqlite("reading what the bundle holds");
         let mut catalogue = Self {
             files: files.to_vec(),
-            batches: load_batches(connection).map_err(doing())?,
+            batches: placed(connection, batches).map_err(doing())?,
             gathered: chunks.into_iter().collect(),
             ..Self::default()
         };
@@ -210,8 +211,8 @@ impl Catalogue {
     }
 }
 
-/// There may be a million, so what they share they hold together.
-fn load_batches(connection: &Connection) -> rusqlite::Result<HashMap<i64, BatchMeta>> {
+/// Batches with what is known of their sessions.
+fn placed(connection: &Connection, batches: Batches) -> rusqlite::Result<HashMap<i64, BatchMeta>> {
     let mut statement = connection.prepare(
         "SELECT session.id, session.boot_id, node.name
          FROM raw_session AS session JOIN raw_node AS node ON node.id = session.node_id",
@@ -220,22 +221,12 @@ fn load_batches(connection: &Connection) -> rusqlite::Result<HashMap<i64, BatchM
     let origin = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, (text(row, 1)?, text(row, 2)?)));
     let origins = statement.query_map([], origin)?;
     let origins: HashMap<i64, (Arc<str>, Arc<str>)> = origins.collect::<rusqlite::Result<_>>()?;
-    let mut collectors = HashMap::<String, Arc<str>>::new();
-    let mut batches = HashMap::new();
-    let mut statement = connection.prepare("SELECT id, session_id, collector FROM raw_batch")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let session_id = row.get(1)?;
-        let Some((boot_id, node)) = origins.get(&session_id) else { continue };
-        let name = row.get_ref(2)?.as_str()?;
-        let collector = match collectors.get(name) {
-            Some(known) => known,
-            None => collectors.entry(name.to_owned()).or_insert_with(|| Arc::from(name)),
-        };
-        let (boot_id, node, collector) = (boot_id.clone(), node.clone(), collector.clone());
-        batches.insert(row.get(0)?, BatchMeta { session_id, boot_id, node, collector });
-    }
-    Ok(batches)
+    let place = |(id, batch): (i64, GatheredBatch)| {
+        let GatheredBatch { session_id, collector, .. } = batch;
+        let (boot_id, node) = origins.get(&session_id)?.clone();
+        Some((id, BatchMeta { session_id, boot_id, node, collector }))
+    };
+    Ok(batches.into_iter().filter_map(place).collect())
 }
 
 /// Rows of all runs of a chunk, and the runs that count.

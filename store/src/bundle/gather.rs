@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params_from_iter};
@@ -42,6 +43,17 @@ pub(crate) struct GatheredChunk {
     pub(crate) runs: Vec<GatheredRun>,
 }
 
+/// A batch that is taken.
+#[derive(Clone, Debug)]
+pub(crate) struct GatheredBatch {
+    pub(crate) session_id: i64,
+    pub(crate) collector: Arc<str>,
+    ended_ns: i64,
+}
+
+/// All batches of a bundle by their ids. There may be a million.
+pub(crate) type Batches = HashMap<i64, GatheredBatch>;
+
 /// All chunks of a bundle by their ids.
 pub(crate) type Chunks = HashMap<i64, GatheredChunk>;
 
@@ -49,12 +61,19 @@ pub(crate) type Chunks = HashMap<i64, GatheredChunk>;
 pub(crate) struct United {
     /// The database of their small rows.
     pub(crate) connection: Connection,
+    pub(crate) batches: Batches,
     pub(crate) chunks: Chunks,
     /// Files that are part of it.
     pub(crate) files: Vec<PathBuf>,
     /// Files that are not, and why.
     pub(crate) problems: Vec<Problem>,
 }
+
+const BATCH: &str = "raw_batch";
+
+/// Tables that a bundle can do without: nothing but questions in SQL needs them.
+pub(crate) static TABLES: LazyLock<Vec<&str>> =
+    LazyLock::new(|| [&[BATCH], schema::BATCH_TABLES].concat());
 
 /// Whether what was taken of a file can be given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +85,7 @@ enum Undo {
     File,
 }
 
-/// Unites files: of the tables of rows that batches hold, `tables`.
+/// Unites files: of [`TABLES`] those that are named, and all others.
 ///
 /// # Errors
 ///
@@ -81,16 +100,22 @@ fn attempt(candidates: &[PathBuf], tables: &[&str], undo: Undo) -> Result<United
     let connection = super::new_memory()?;
     let doing = || Error::sqlite("uniting the rows of files");
     let run = |sql: &str| connection.execute_batch(sql).map_err(doing());
+    for table in TABLES.iter().filter(|table| !tables.contains(table)) {
+        run(&format!("DROP TABLE {table}"))?;
+    }
     if undo == Undo::Nothing {
         run("PRAGMA journal_mode = OFF")?;
     }
     // An index costs a fraction once everything is there.
-    let sql = "SELECT group_concat(sql, ';') FROM sqlite_schema WHERE type = 'index' AND sql <> ''";
-    let indexes: String = connection.query_row(sql, [], |row| row.get(0)).map_err(doing())?;
-    let sql = "SELECT group_concat('DROP INDEX ' || name, ';') FROM sqlite_schema
-               WHERE type = 'index' AND sql <> ''";
-    let drop: String = connection.query_row(sql, [], |row| row.get(0)).map_err(doing())?;
-    run(&drop)?;
+    let of_indexes = |column: &str| -> Result<String> {
+        let sql = format!(
+            "SELECT coalesce(group_concat({column}, ';'), '') FROM sqlite_schema
+             WHERE type = 'index' AND sql <> ''"
+        );
+        connection.query_row(&sql, [], |row| row.get(0)).map_err(doing())
+    };
+    let indexes = of_indexes("sql")?;
+    run(&of_indexes("'DROP INDEX ' || name")?)?;
     // One end of all files: an end costs as much as all pages that are there.
     run("BEGIN")?;
     let (mut files, mut problems) = (Vec::new(), Vec::new());
@@ -117,14 +142,11 @@ fn attempt(candidates: &[PathBuf], tables: &[&str], undo: Undo) -> Result<United
             Some(error) => problems.push(Problem { path: path.clone(), error }),
         }
     }
-    let chunks = gather.chunks;
-    for table in schema::BATCH_TABLES.iter().filter(|table| !tables.contains(table)) {
-        run(&format!("DROP TABLE {table}"))?;
-    }
+    let Gather { batches, chunks, .. } = gather;
     run("COMMIT")?;
     run(&indexes)?;
     run("PRAGMA journal_mode = MEMORY")?;
-    Ok(United { connection, chunks, files, problems })
+    Ok(United { connection, batches, chunks, files, problems })
 }
 
 fn damaged(path: &Path) -> impl FnOnce(String) -> Error {
@@ -135,11 +157,10 @@ fn damaged(path: &Path) -> impl FnOnce(String) -> Error {
 /// What is known of the files that were added so far.
 struct Gather<'a> {
     connection: &'a Connection,
-    /// Tables of rows of batches that are united.
+    /// Those of [`TABLES`] that are united.
     tables: &'a [&'a str],
     sessions: HashSet<i64>,
-    /// When each batch ended.
-    batches: HashMap<i64, i64>,
+    batches: Batches,
     chunks: Chunks,
 }
 
@@ -153,7 +174,7 @@ impl<'a> Gather<'a> {
             connection,
             tables,
             sessions: HashSet::new(),
-            batches: HashMap::new(),
+            batches: Batches::new(),
             chunks: Chunks::new(),
         }
     }
@@ -197,8 +218,8 @@ impl<'a> Gather<'a> {
 #[derive(Default)]
 struct Found {
     sessions: HashSet<i64>,
-    /// Batches that are taken, and when they ended.
-    taken: HashMap<i64, i64>,
+    /// Batches that are taken.
+    taken: Batches,
     chunks: Chunks,
     /// Chunks of earlier files that no longer count at all.
     given_up: HashSet<i64>,
@@ -242,23 +263,33 @@ impl Found {
     /// Batches that are new, or newer than those there, and their rows.
     fn read_batches(&mut self, gather: &Gather<'_>, reader: &file::Reader) -> Step {
         let mut replaced = HashSet::new();
-        reader.for_each("raw_batch", &mut |row| {
-            check_texts("raw_batch", row)?;
-            let [id, session_id, ended_ns] = integers("raw_batch", row, [0, 1, 6])?;
+        let mut collectors = HashMap::<String, Arc<str>>::new();
+        reader.for_each(BATCH, &mut |row| {
+            check_texts(BATCH, row)?;
+            let [id, session_id, ended_ns] = integers(BATCH, row, [0, 1, 6])?;
+            let Some(ValueRef::Text(name)) = row.get(2) else { return Err(wrong(BATCH, 2)) };
             let has_session =
                 gather.sessions.contains(&session_id) || self.sessions.contains(&session_id);
             let known = gather.batches.get(&id);
-            if !has_session || known.is_some_and(|known| *known >= ended_ns) {
+            if !has_session || known.is_some_and(|known| known.ended_ns >= ended_ns) {
                 return Ok(());
             }
             if known.is_some() && replaced.insert(id) {
                 remove_rows(gather, id)?;
             }
-            self.taken.insert(id, ended_ns);
+            let name = String::from_utf8_lossy(name);
+            let collector = match collectors.get(name.as_ref()) {
+                Some(known) => Arc::clone(known),
+                None => collectors.entry(name.to_string()).or_insert(name.into()).clone(),
+            };
+            self.taken.insert(id, GatheredBatch { session_id, collector, ended_ns });
+            if !gather.tables.contains(&BATCH) {
+                return Ok(());
+            }
             gather.run("INSERT INTO raw_batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         })?;
         self.leave_out(gather, &replaced);
-        for table in gather.tables {
+        for table in gather.tables.iter().filter(|table| **table != BATCH) {
             let mut sql = String::new();
             reader.for_each(table, &mut |row| {
                 if *table == "raw_issue" {
@@ -360,9 +391,10 @@ impl Found {
 fn remove_rows(gather: &Gather<'_>, batch_id: i64) -> Step {
     let id = [ValueRef::Integer(batch_id)];
     for table in gather.tables {
-        gather.run(&format!("DELETE FROM {table} WHERE batch_id = ?"), &id)?;
+        let column = if *table == BATCH { "id" } else { "batch_id" };
+        gather.run(&format!("DELETE FROM {table} WHERE {column} = ?"), &id)?;
     }
-    gather.run("DELETE FROM raw_batch WHERE id = ?", &id)
+    Ok(())
 }
 
 /// Whole numbers of a row.

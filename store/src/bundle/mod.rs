@@ -67,9 +67,9 @@ impl Bundle {
         Self::open_for(paths, |_| true)
     }
 
-    /// The same in less time for who asks little: of the tables of rows that batches
-    /// hold, those that `asks` denies are left out. There is no such table then, and
-    /// nothing can be concluded from one without rows.
+    /// The same in less time for who asks little: of `raw_batch` and the tables of rows
+    /// that batches hold, those that `asks` denies are left out. There is no such table
+    /// then, as nothing can be concluded from one without rows.
     ///
     /// # Errors
     ///
@@ -77,10 +77,10 @@ impl Bundle {
     pub fn open_for(paths: &[PathBuf], asks: impl Fn(&str) -> bool) -> Result<Self> {
         let candidates = file::find(paths)?;
         let tables: Vec<&str> =
-            schema::BATCH_TABLES.iter().copied().filter(|table| asks(table)).collect();
-        let gather::United { connection, chunks, files, problems } =
+            gather::TABLES.iter().copied().filter(|table| asks(table)).collect();
+        let gather::United { connection, batches, chunks, files, problems } =
             gather::unite(&candidates, &tables)?;
-        let catalogue = Arc::new(Catalogue::load(&connection, &files, chunks)?);
+        let catalogue = Arc::new(Catalogue::load(&connection, &files, batches, chunks)?);
         vtab::register(&connection, &catalogue)
             .map_err(Error::sqlite("registering the virtual tables"))?;
         Ok(Self { connection, catalogue, files, problems })
