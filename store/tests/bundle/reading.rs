@@ -267,3 +267,20 @@ proptest! {
         prop_assert!(samples >= patterns.len() as i64);
     }
 }
+
+#[test]
+fn who_asks_for_lines_alone_is_told_that_there_is_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = write_node(folder.path(), "a");
+    let whole = Bundle::open(std::slice::from_ref(&path)).expect("a bundle");
+    let bundle = Bundle::open_for(&[path], |table| table == "raw_issue").expect("a bundle");
+    for table in ["log", "probe", "sample", "raw_chunk_run", "raw_issue"] {
+        let sql = format!("SELECT * FROM {table} ORDER BY 1, 2, 3");
+        assert_eq!(rows(bundle.connection(), &sql), rows(whole.connection(), &sql), "{table}");
+    }
+    for table in ["raw_batch", "raw_setting", "raw_object"] {
+        let asked = bundle.connection().prepare(&format!("SELECT * FROM {table}"));
+        let told = asked.map(drop).expect_err(table).to_string();
+        assert!(told.contains(&format!("no such table: {table}")), "{told}");
+    }
+}
