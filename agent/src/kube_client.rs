@@ -266,7 +266,8 @@ impl Api {
             access::Found::Config(config) => config,
             access::Found::Nothing(reason) => return Ok(Connection::Absent(reason)),
         };
-        config.connect_timeout = Some(limits.request);
+        // Shorter than all of a request: which of both ran out tells whether anybody is there.
+        config.connect_timeout = Some(limits.request * 4 / 5);
         config.default_retry = false;
         // kube takes HTTPS_PROXY for its own, which on AKS leads to the internet.
         config.proxy_url = None;
