@@ -55,7 +55,9 @@ impl Progress {
         let shared = Arc::new(Shared::default());
         let thread = (wanted && io::stderr().is_terminal()).then(|| {
             let shared = Arc::clone(&shared);
-            std::thread::spawn(move || shared.show(&watch))
+            // Here, as the thread may begin when much was read.
+            let before = watch.read_bytes();
+            std::thread::spawn(move || shared.show(&watch, before))
         });
         Self { shared, shares_terminal, thread }
     }
@@ -104,9 +106,9 @@ impl Shared {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Body of the thread.
-    fn show(&self, watch: &Watch) {
-        let (began, before) = (Instant::now(), watch.read_bytes());
+    /// Body of the thread. `before` was read for earlier questions.
+    fn show(&self, watch: &Watch, before: u64) {
+        let began = Instant::now();
         let mut wait = PATIENCE;
         let mut line = self.lock();
         loop {
