@@ -160,7 +160,7 @@ mod tests {
         let shared = Arc::new(Shared::default());
         let thread = {
             let shared = Arc::clone(&shared);
-            std::thread::spawn(move || shared.show(&Watch::default()))
+            std::thread::spawn(move || shared.show(&Watch::default(), 0))
         };
         let progress = Progress { shared, shares_terminal: true, thread: Some(thread) };
         progress.row_shown();
